@@ -1,0 +1,41 @@
+"""Packaging: only `transformer*` is installed; the scripts, `configs/` and `data/` run from the checkout."""
+
+from pathlib import Path
+
+import setuptools
+
+JAX = 'jax>=0.10.2'  # 0.10 is the last series for Python 3.11
+
+setuptools.setup(
+    name='transformer',
+    version='0.1.0',
+    description='The Transformer family in JAX and Flax: readable, whole, fast and right',
+    long_description=Path(__file__).with_name('README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.11',
+    packages=setuptools.find_packages(include=['transformer', 'transformer.*']),
+    install_requires=[
+        JAX,
+        'flax>=0.12.8',
+        'optax>=0.2.8',
+        'orbax-checkpoint>=0.12.8',
+        'grain>=0.2.18',
+        'tensorflow-datasets>=4.9.10',
+        'importlib_resources>=6.0',  # tensorflow-datasets 4.9.10 imports it and forgets to require it
+        'ml-collections>=1.1.0',
+        'tokenizers>=0.21',
+        'numpy>=2.0',
+        'tensorboardX>=2.6.4',
+        'matplotlib>=3.9',
+        'rich>=13.0',
+    ],
+    extras_require={
+        'test': ['pytest>=8.0', 'ruff>=0.12'],
+        'tpu': ['jax[tpu]>=0.10.2'],
+        'gpu': ['jax[cuda13]>=0.10.2'],
+        'cuda12': ['jax[cuda12]>=0.10.2'],
+        'wandb': ['wandb>=0.20'],
+        'dev': ['pytest>=8.0', 'ruff>=0.12', 'build>=1.0'],
+    },
+)

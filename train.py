@@ -1,0 +1,218 @@
+"""Trains a model: the loop, read from top to bottom.
+
+    python train.py --config=configs/quickstart.py --workdir=runs/quickstart
+
+The same command again goes on from the last checkpoint. Ctrl-C and SIGTERM save and leave.
+"""
+
+from pathlib import Path
+
+from transformer import cli, hardware
+
+
+def main() -> int:
+    parser = cli.parser(__doc__)
+    cli.add_config(parser)
+    parser.add_argument('--workdir', required=True, type=Path, help='where everything is kept')
+    flags, overrides = cli.parse(parser)
+    if not flags.config:
+        parser.error('--config is required, such as --config=configs/quickstart.py')
+    config = cli.load_config(flags.config)
+    cli.override(config, overrides)
+    # Only now the heavy imports: --help and a mistyped field answer at once.
+    from transformer import workdir
+    from transformer.experiment import Experiment
+
+    experiment = Experiment.from_config(config)
+    with workdir.opened(flags.workdir) as directory:
+        return train(experiment, config, directory)
+
+
+def train(experiment, config, directory: Path) -> int:
+    """One run from its first step, or its last checkpoint, to its last. Returns the exit code."""
+    import math
+    import time
+
+    import absl.logging
+    import jax
+
+    from data import pipeline, sources, tokenizers
+    from data.packing import TokenStream
+    from transformer import optim, plots, report, sharding, signals, step, summary, terminal, workdir
+    from transformer.checkpoint import Checkpoints
+    from transformer.errors import NotFiniteError, UserError
+    from transformer.evaluators import Perplexity
+    from transformer.metrics import Writer
+    from transformer.restore import build_model
+
+    began = time.monotonic()
+    absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax and TFDS talk a lot
+    hardware.enable_compilation_cache(experiment.compilation_cache)
+
+    ################################################################################
+    # Mesh: what cannot work on these devices is refused before anything is made.
+    mesh = sharding.make_mesh(experiment.mesh)
+    sharding.check_batch(experiment.batch_size, experiment.accumulation, experiment.context, mesh)
+    changes = workdir.save_config(directory, config)
+    for change in changes:
+        print(f'changed since the last start: {change}')
+
+    ################################################################################
+    # Data: documents -> tokenizer (of this run, made once) -> two streams of tokens.
+    corpus = sources.load(experiment.data)
+    tokenizer_path = directory / workdir.TOKENIZER
+    if not tokenizer_path.exists():
+        made = tokenizers.train(experiment.data, corpus.train)
+        workdir.write_atomically(tokenizer_path, made.to_json())
+    tokenizer = tokenizers.load(tokenizer_path)
+    train_stream = TokenStream.of(tokenizer, corpus.train)
+    validation_stream = TokenStream.of(tokenizer, corpus.validation)
+    pipeline.check(train_stream, validation_stream, corpus.name)
+    print(f'data           {corpus.name}: {report.stream_sizes(train_stream, validation_stream)}')
+    print(f'tokenizer      {experiment.data.tokenizer}, {tokenizer.vocab_size:,} tokens')
+
+    ################################################################################
+    # Model and state, made in place on the mesh.
+    model = build_model(experiment, tokenizer.vocab_size)
+    tx = optim.make(experiment)
+    init = step.init_fn(model, tx)
+    abstract = step.abstract_state(init, tx, mesh)
+    shardings = jax.tree.map(lambda x: x.sharding, abstract)
+
+    ################################################################################
+    # Restore, or begin.
+    checkpoints = Checkpoints(
+        directory / workdir.CHECKPOINTS,
+        keep_latest=experiment.checkpoint.keep_latest,
+        keep_best=experiment.checkpoint.keep_best,
+        report=workdir.warn,
+    )
+    restored = checkpoints.restore(abstract)
+    if restored is None:
+        state, start = jax.jit(init, out_shardings=shardings)(jax.random.key(experiment.seed)), 0
+    else:
+        state, meta = restored
+        start = meta['step']
+        if meta['tokenizer'] != tokenizers.digest(tokenizer):
+            raise UserError(f'{tokenizer_path} is not the tokenizer of the checkpoints; restore it')
+        print(f'resumed        from step {start}')
+    writer = Writer(directory, experiment.log, start, config.to_dict())
+
+    ################################################################################
+    # Compile, and say what is about to happen.
+    batches = pipeline.train_batches(
+        train_stream,
+        context=experiment.context,
+        batch_size=experiment.batch_size,
+        accumulation=experiment.accumulation,
+        seed=experiment.seed,
+        first=start,
+        prefetch=experiment.data.prefetch,
+    )
+    shape = (experiment.accumulation, experiment.batch_size // experiment.accumulation)
+    abstract_batch = step.abstract_batch((*shape, experiment.context), mesh)
+    jitted = step.jit_train_step(step.train_step_fn(model, tx, experiment), shardings, mesh)
+    compiling = time.monotonic()
+    train_step = jitted.lower(abstract, abstract_batch).compile()
+    tokens_a_step = experiment.batch_size * experiment.context
+    print(summary.describe(state, model.config, mesh, tokens_a_step, train_step))
+    print(f'compiled       in {time.monotonic() - compiling:.1f} s', flush=True)
+
+    perplexity = Perplexity(model, mesh, shardings.params)
+
+    def evaluate(params) -> dict[str, float]:
+        rows = experiment.batch_size // experiment.accumulation
+        batches = pipeline.eval_batches(
+            validation_stream, context=experiment.context, batch_size=rows
+        )
+        return dict(perplexity(params, batches, validation_stream.text_bytes))
+
+    ################################################################################
+    # The loop. Numbers are read one step late, so that the device never waits for them.
+    speed = report.Speed(
+        tokens_a_step, summary.flops_per_token(state.params, model.config), jax.device_count()
+    )
+    bits = train_stream.predicted / math.log(2) / train_stream.text_bytes
+    progress = terminal.progress(experiment.steps, start)
+    with signals.graceful() as stop, progress as (advance, say):
+
+        def settle(n: int, metrics: dict) -> None:
+            """Reads the numbers of step n: stops at one that is not finite, logs, shows."""
+            values = {k: float(v) for k, v in jax.device_get(metrics).items()}
+            finite = math.isfinite(values['loss']) and math.isfinite(values['grad_norm'])
+            if not finite and not experiment.skip_nonfinite:
+                saved = checkpoints.steps()
+                good = f'step {saved[-1]}' if saved else 'none'
+                raise NotFiniteError(
+                    f'step {n}: loss {values["loss"]}, gradient norm {values["grad_norm"]}; the '
+                    f'last good checkpoint is {good}. Try a lower config.learning_rate, or '
+                    'config.skip_nonfinite=true to leave such steps out'
+                )
+            advance(n)
+            if report.due(n, experiment.log_every, experiment.steps) or n == 1:
+                loss = values.pop('loss')
+                record = {'loss': loss, 'perplexity': math.exp(min(loss, 700.0))}
+                record |= {'bits_per_byte': loss * bits, **values, **speed.since_last(n)}
+                record |= {name: int(record[name]) for name in ('tokens', 'skipped')}
+                writer.write(n, 'train', record)
+                say(f'step {n:>6}  {terminal.values(record)}')
+
+        def finish_step(n: int) -> None:
+            """Evaluates and saves where step n asks for it."""
+            validation = None
+            if report.due(n, experiment.eval_every, experiment.steps):
+                with speed.paused():
+                    best = writer.best('validation', 'loss')
+                    validation = evaluate(state.params)
+                    writer.write(n, 'validation', validation)
+                    say(f'step {n:>6}  validation  {terminal.values(validation)}')
+            is_best = validation is not None and (best is None or validation['loss'] < best[1])
+            is_best = is_best and experiment.checkpoint.keep_best > 0
+            if is_best or stop.signal or report.due(
+                n, experiment.checkpoint_every, experiment.steps
+            ):
+                with speed.paused():
+                    writer.sync()
+                    meta = {'step': n, 'tokenizer': tokenizers.digest(tokenizer)}
+                    meta |= {'data': {'next_index': n}, 'config': config.to_dict()}
+                    loss = validation['loss'] if validation else None
+                    checkpoints.save(n, state, meta, loss)
+
+        before = None
+        for n in range(start + 1, experiment.steps + 1):
+            with speed.waiting():
+                batch = sharding.put_batch(next(batches), mesh)
+            state, metrics = train_step(state, batch)
+            if before is not None:
+                settle(*before)
+            before = n, metrics
+            if report.busy(n, experiment) or stop.signal:
+                settle(*before)
+                before = None
+                finish_step(n)
+            if stop.signal:
+                break
+        checkpoints.close()
+        batches.close()
+        if stop.signal and n < experiment.steps:
+            say(f'stopped after step {n}, saved in {directory}; the same command goes on from there')
+            writer.close()
+            return stop.exit_code
+
+    ################################################################################
+    # Numbers, a picture and samples.
+    if start >= experiment.steps:
+        print(f'the run is complete: step {start} of {experiment.steps}')
+    plots.loss_curve(writer.records, directory / 'loss.png', str(directory))
+    print(report.final(writer.records, corpus, directory))
+    report.print_samples(model, state.params, tokenizer, experiment)
+    writer.close()
+    print(f'total          {time.monotonic() - began:.0f} s')
+    if checkpoints.failed:
+        raise UserError(f'the last checkpoint was not saved; free space below {directory}')
+    return 0
+
+
+if __name__ == '__main__':
+    hardware.use_huge_pages()
+    cli.run(main)

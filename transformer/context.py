@@ -1,0 +1,38 @@
+"""What every block is told besides its input."""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+
+@flax.struct.dataclass
+class Context:
+    """Positions, documents and mode of one call. B rows of T tokens.
+
+    Attributes:
+      positions_BT: int32, place of each token in its document.
+      segments_BT: int32, document of each token; 0 is padding. Tokens of different segments never
+        see each other.
+      rows_B: int32, place of each row in the global batch. Dropout depends on it, so that the same
+        row drops the same units whatever the mesh or the number of microbatches.
+      causal: whether a token sees only itself and what came before.
+      train: whether dropout is on.
+    """
+
+    positions_BT: jax.Array
+    segments_BT: jax.Array
+    rows_B: jax.Array
+    causal: bool = flax.struct.field(pytree_node=False, default=True)
+    train: bool = flax.struct.field(pytree_node=False, default=False)
+
+    @classmethod
+    def of(cls, inputs_BT, positions_BT=None, segments_BT=None, rows_B=None, **mode) -> 'Context':
+        """The context of plain rows: one document each, from position 0, where nothing is said."""
+        B, T = inputs_BT.shape
+        if positions_BT is None:
+            positions_BT = jnp.broadcast_to(jnp.arange(T, dtype=jnp.int32), (B, T))
+        if segments_BT is None:
+            segments_BT = jnp.ones((B, T), jnp.int32)
+        if rows_B is None:
+            rows_B = jnp.arange(B, dtype=jnp.int32)
+        return cls(positions_BT, segments_BT, rows_B, **mode)

@@ -1,0 +1,218 @@
+"""Generation over the cache contract: the loop never learns what a mixer keeps.
+
+B prompts, P slots of the padded prompts, M new tokens, V vocabulary. Prompts of different lengths
+are padded on the left, with segment 0, so that all rows write the same slot.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from transformer.context import Context
+from transformer.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen.
+
+    Attributes:
+      temperature: divides the scores; 0 takes the likeliest token.
+      top_k: only so many of the likeliest tokens; 0 means all.
+      top_p: only the likeliest tokens that together reach this probability,
+        https://arxiv.org/abs/1904.09751.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+    def __post_init__(self):
+        if not 0 <= self.temperature < float('inf'):
+            raise UserError(f'temperature {self.temperature} cannot be used; accepted: at least 0')
+        if self.top_k < 0:
+            raise UserError(f'top_k {self.top_k} cannot be used; accepted: at least 0 (0 = all)')
+        if not 0 < self.top_p <= 1:
+            raise UserError(f'top_p {self.top_p} cannot be used; accepted: above 0, at most 1')
+
+
+def sample(logits_BV: jax.Array, keys_B: jax.Array, how: Sampling) -> jax.Array:
+    """One token a row, int32 [B]."""
+    if how.temperature == 0:
+        return logits_BV.argmax(-1).astype(jnp.int32)
+    scores_BV = logits_BV / how.temperature
+    if how.top_k and how.top_k < scores_BV.shape[-1]:
+        kth_B1 = jax.lax.top_k(scores_BV, how.top_k)[0][:, -1:]
+        scores_BV = jnp.where(scores_BV < kth_B1, -jnp.inf, scores_BV)
+    if how.top_p < 1:
+        sorted_BV = jnp.flip(jnp.sort(scores_BV, -1), -1)
+        probability_BV = jax.nn.softmax(sorted_BV, -1)
+        # A token stays if those before it do not yet reach top_p; the first always does.
+        stays_BV = jnp.cumsum(probability_BV, -1) - probability_BV < how.top_p
+        least_B1 = jnp.where(stays_BV, sorted_BV, jnp.inf).min(-1, keepdims=True)
+        scores_BV = jnp.where(scores_BV < least_B1, -jnp.inf, scores_BV)
+    return jax.vmap(jax.random.categorical)(keys_B, scores_BV).astype(jnp.int32)
+
+
+@flax.struct.dataclass
+class _State:
+    logits_BV: jax.Array  # of the next token
+    caches: Any
+    positions_B: jax.Array  # of the next token
+    made: jax.Array  # tokens made so far, scalar
+    done_B: jax.Array
+    tokens_BM: jax.Array  # -1 where nothing was made
+
+
+class Generator:
+    """Continues prompts with a decoder.
+
+    Args:
+      model: a decoder with `hidden`, `logits` and `init_cache`.
+      params: its parameters.
+      end: the token that ends a document, or None.
+      sampling: how tokens are chosen.
+    """
+
+    def __init__(self, model: Any, params: Any, end: int | None, sampling: Sampling):
+        self._params, self._end = params, end
+        self._context = model.config.context
+        self._vocab = model.config.vocab
+        self._prefill = jax.jit(
+            functools.partial(_prefill, model), static_argnames=('slots', 'length')
+        )
+        # n is traced: one compilation serves streaming token by token and whole completions.
+        self._advance = jax.jit(
+            functools.partial(_advance, model, sampling, end), donate_argnames='state'
+        )
+
+    def stream(
+        self, prompts: Sequence[Sequence[int]], max_tokens: int, seed: int = 0, every: int = 1
+    ) -> Iterator[list[list[int]]]:
+        """Yields the new tokens of each row, up to `every` a time, the end marker left out.
+
+        A row depends on its own prompt, its place and the seed, not on the others. Where a row
+        fills the model's context, the model reads on from the last half of it.
+
+        Raises:
+          UserError: a prompt that is empty, longer than the context, or has an unknown token.
+        """
+        self._check(prompts, max_tokens)
+        texts = [list(p) for p in prompts]
+        key = jax.random.key(seed)
+        done, made = np.zeros(len(texts), bool), 0
+        while made < max_tokens and not done.all():
+            longest = max(len(t) for t in texts)
+            if longest > self._context - (made > 0):
+                texts = [t[-(self._context // 2) or -1 :] for t in texts]
+                longest = max(len(t) for t in texts)
+            # Tokens that fit: the last one is made, but need not be read.
+            room = min(max_tokens - made, self._context - longest + 1)
+            state = self._start(texts, room, done)
+            left = room
+            while left and not np.all(state.done_B):
+                step = min(every, left)
+                before = room - left
+                state = self._advance(self._params, key, state, made, jnp.int32(step))
+                block = np.asarray(state.tokens_BM)[:, before : before + step]
+                new = [[int(t) for t in row if t >= 0] for row in block]
+                for text, row in zip(texts, new):
+                    text += row
+                yield [[t for t in row if t != self._end] for row in new]
+                left -= step
+            done, made = np.asarray(state.done_B), made + room
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], max_tokens: int, seed: int = 0
+    ) -> list[list[int]]:
+        """The new tokens of each prompt, all at once."""
+        rows: list[list[int]] = [[] for _ in prompts]
+        for new in self.stream(prompts, max_tokens, seed, every=max_tokens):
+            for row, tokens in zip(rows, new):
+                row += tokens
+        return rows
+
+    def _check(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> None:
+        if max_tokens < 1:
+            raise UserError(f'max_tokens {max_tokens} cannot be used; accepted: at least 1')
+        if not prompts:
+            raise UserError('there is no prompt; accepted: at least one')
+        for i, prompt in enumerate(prompts):
+            if not len(prompt):
+                raise UserError(f'prompt {i + 1} is empty; accepted: at least one token')
+            if len(prompt) > self._context:
+                raise UserError(
+                    f'prompt {i + 1} has {len(prompt)} tokens; accepted: at most the context of '
+                    f'the model, {self._context}'
+                )
+            bad = [t for t in prompt if not 0 <= t < self._vocab]
+            if bad:
+                raise UserError(
+                    f'prompt {i + 1} holds token {bad[0]}, which the model lacks; accepted: '
+                    f'0 to {self._vocab - 1}'
+                )
+
+    def _start(self, texts: list[list[int]], room: int, done: np.ndarray) -> _State:
+        longest = max(len(t) for t in texts)
+        # Powers of two: prompts of similar lengths share one compiled program.
+        slots = 1 << (longest - 1).bit_length()
+        tokens_BP = np.zeros((len(texts), slots), np.int32)
+        segments_BP = np.zeros((len(texts), slots), np.int32)
+        for i, text in enumerate(texts):
+            tokens_BP[i, slots - len(text) :] = text
+            segments_BP[i, slots - len(text) :] = 1
+        new = 1 << (room - 1).bit_length()
+        state = self._prefill(self._params, tokens_BP, segments_BP, slots=slots + new, length=new)
+        return state.replace(done_B=jnp.asarray(done))
+
+
+def _prefill(model, params, tokens_BP, segments_BP, *, slots: int, length: int) -> _State:
+    B, P = tokens_BP.shape
+    lengths_B = segments_BP.sum(1)
+    positions_BP = jnp.maximum(jnp.arange(P)[None] - (P - lengths_B)[:, None], 0)
+    ctx = Context.of(tokens_BP, positions_BP, segments_BP)
+    caches = model.init_cache(B, slots)
+    variables = {'params': params}
+    x_BTD, caches, _ = model.apply(variables, tokens_BP, ctx, caches, method='hidden')
+    logits_BV = model.apply(variables, x_BTD[:, -1:], method='logits')[:, 0]
+    return _State(
+        logits_BV,
+        caches,
+        lengths_B,
+        jnp.int32(0),
+        jnp.zeros(B, bool),
+        jnp.full((B, length), -1, jnp.int32),
+    )
+
+
+def _advance(model, sampling, end, params, key, state: _State, before, n) -> _State:
+    """`n` more tokens a row, or fewer if all rows end. `before`: made ahead of this state."""
+    B = state.done_B.shape[0]
+
+    def more(carry):
+        i, state = carry
+        return (i < n) & ~state.done_B.all()
+
+    def one(carry):
+        i, state = carry
+        at = jax.random.fold_in(key, before + state.made)
+        keys_B = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(at, jnp.arange(B))
+        token_B = sample(state.logits_BV, keys_B, sampling)
+        kept_B = jnp.where(state.done_B, -1, token_B)
+        tokens_BM = jax.lax.dynamic_update_slice(state.tokens_BM, kept_B[:, None], (0, state.made))
+        done_B = state.done_B if end is None else state.done_B | (token_B == end)
+        inputs_B1 = token_B[:, None]
+        ctx = Context.of(inputs_B1, state.positions_B[:, None])
+        logits_B1V, caches, _ = model.apply({'params': params}, inputs_B1, ctx, state.caches)
+        state = _State(
+            logits_B1V[:, 0], caches, state.positions_B + 1, state.made + 1, done_B, tokens_BM
+        )
+        return i + 1, state
+
+    return jax.lax.while_loop(more, one, (jnp.int32(0), state))[1]

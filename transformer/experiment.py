@@ -1,0 +1,227 @@
+"""Everything a user can set, as frozen dataclasses; `default_config()` is the same as a ConfigDict.
+
+A file in `configs/` starts from `default_config()` and changes what its experiment needs.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import ml_collections
+
+from transformer.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """`config.data`: where text comes from and how it becomes tokens.
+
+    Attributes:
+      dataset: a TFDS data set: ours (`data/builders/`) or any of TFDS's with a text field.
+      path: a text file to use instead, one document; its end is the validation split.
+      directory: where TFDS keeps data sets; '' means its own default.
+      train_split: TFDS split to train on.
+      validation_split: TFDS split to evaluate on.
+      text_field: name of the text among the fields of a TFDS record.
+      validation_fraction: share of the characters of `path` kept for validation.
+      encoding_errors: 'strict' refuses a file that is not UTF-8; 'replace' puts U+FFFD for
+        each bad byte.
+      tokenizer: 'bpe' (byte-level), 'characters' or 'bytes'.
+      vocab: tokens of the BPE; 0 for tokenizers whose vocabulary follows from the text.
+      prefetch: batches prepared ahead of the device.
+    """
+
+    dataset: str = 'python_stdlib'
+    path: str = ''
+    directory: str = ''
+    train_split: str = 'train'
+    validation_split: str = 'validation'
+    text_field: str = 'text'
+    validation_fraction: float = 0.1
+    encoding_errors: str = 'strict'
+    tokenizer: str = 'bpe'
+    vocab: int = 4096
+    prefetch: int = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """`config.optimizer`: AdamW, https://arxiv.org/abs/1711.05101, with warm-up and cosine.
+
+    Attributes:
+      warmup: share of the steps over which the rate rises linearly from 0.
+      final: learning rate of the last step as a share of the peak.
+      b1, b2, eps: Adam's.
+      weight_decay: pull towards zero, on matrices only.
+      clip: largest global gradient norm; 0 means no clipping.
+    """
+
+    warmup: float = 0.05
+    final: float = 0.1
+    b1: float = 0.9
+    b2: float = 0.95
+    eps: float = 1e-8
+    weight_decay: float = 0.1
+    clip: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """`config.mesh`: devices along each axis; -1 is what is left, at most once."""
+
+    data: int = -1
+    fsdp: int = 1
+    tensor: int = 1
+    context: int = 1
+    expert: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """`config.checkpoint`: how many checkpoints stay. The rest are deleted.
+
+    Attributes:
+      keep_latest: the newest ones; at least 1. With 2 a damaged newest one costs little.
+      keep_best: those with the lowest validation loss.
+    """
+
+    keep_latest: int = 2
+    keep_best: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class LogConfig:
+    """`config.log`: where numbers go besides the terminal and `metrics.jsonl`."""
+
+    tensorboard: bool = True
+    wandb: bool = False
+    wandb_project: str = 'transformer'
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleConfig:
+    """`config.sample`: completions printed at the end of training; no prompts means none."""
+
+    prompts: tuple[str, ...] = ()
+    tokens: int = 100
+    temperature: float = 0.8
+    top_p: float = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """`config`.
+
+    Attributes:
+      seed: of the parameters, the data order and dropout.
+      steps: optimizer updates.
+      batch_size: sequences per step, over all devices and microbatches.
+      accumulation: microbatches per step, one after the other.
+      context: T, tokens per sequence.
+      learning_rate: its peak.
+      log_every, eval_every, checkpoint_every: steps between; 0 means only at the end.
+      skip_nonfinite: whether a step with an infinite or NaN loss or gradient is skipped and
+        counted; otherwise it ends the run.
+      dtype: of activations: 'auto' (bfloat16 on TPUs and GPUs, float32 on CPUs), 'float32' or
+        'bfloat16'. Parameters and optimizer state are float32.
+      remat: what the backward pass recomputes: 'none', 'dots' (keeps matrix products), 'full'.
+      unroll: layers per step of the scan over depth; 0 means all on a CPU and 1 elsewhere.
+      compilation_cache: directory of compiled programs; 'auto' is one below the user's cache
+        directory, '' means none.
+    """
+
+    seed: int = 0
+    steps: int = 1000
+    batch_size: int = 16
+    accumulation: int = 1
+    context: int = 256
+    learning_rate: float = 1e-3
+    log_every: int = 10
+    eval_every: int = 200
+    checkpoint_every: int = 200
+    skip_nonfinite: bool = False
+    dtype: str = 'auto'
+    remat: str = 'none'
+    unroll: int = 0
+    compilation_cache: str = 'auto'
+    model: Any = None
+    data: DataConfig = DataConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    mesh: MeshConfig = MeshConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    log: LogConfig = LogConfig()
+    sample: SampleConfig = SampleConfig()
+
+    def __post_init__(self):
+        d, o = self.data, self.optimizer
+        for name in ('steps', 'batch_size', 'accumulation', 'context'):
+            _require(name, getattr(self, name), getattr(self, name) > 0, 'a whole number above 0')
+        for name in ('seed', 'log_every', 'eval_every', 'checkpoint_every', 'unroll'):
+            value = getattr(self, name)
+            _require(name, value, 0 <= value < 2**31, 'a whole number from 0 to 2147483647')
+        rate = self.learning_rate
+        _require('learning_rate', rate, rate >= 0 and math.isfinite(rate), 'a number of at least 0')
+        dtypes = ('auto', 'float32', 'bfloat16')
+        _require('dtype', self.dtype, self.dtype in dtypes, f'one of {", ".join(dtypes)}')
+        known = ('bpe', 'characters', 'bytes')
+        _require('data.tokenizer', d.tokenizer, d.tokenizer in known, f'one of {", ".join(known)}')
+        known = ('strict', 'replace')
+        holds = d.encoding_errors in known
+        _require('data.encoding_errors', d.encoding_errors, holds, f'one of {", ".join(known)}')
+        holds = 0 < d.validation_fraction < 1
+        _require('data.validation_fraction', d.validation_fraction, holds, 'between 0 and 1')
+        _require('data.prefetch', d.prefetch, d.prefetch > 0, 'a whole number above 0')
+        for name in ('warmup', 'final', 'b1', 'b2'):
+            value = getattr(o, name)
+            _require(f'optimizer.{name}', value, 0 <= value <= 1, 'a number from 0 to 1')
+        for name in ('weight_decay', 'clip', 'eps'):
+            value = getattr(o, name)
+            _require(f'optimizer.{name}', value, value >= 0, 'a number of at least 0')
+        c = self.checkpoint
+        _require('checkpoint.keep_latest', c.keep_latest, c.keep_latest > 0, 'at least 1')
+        _require('checkpoint.keep_best', c.keep_best, c.keep_best >= 0, 'at least 0')
+        per_step = self.batch_size % self.accumulation == 0
+        accepted = f'a divisor of config.batch_size={self.batch_size}'
+        _require('accumulation', self.accumulation, per_step, accepted)
+        s = self.sample
+        _require('sample.tokens', s.tokens, s.tokens > 0, 'a whole number above 0')
+        _require('sample.temperature', s.temperature, s.temperature >= 0, 'at least 0')
+        _require('sample.top_p', s.top_p, 0 < s.top_p <= 1, 'above 0, at most 1')
+
+    @classmethod
+    def from_config(cls, config: ml_collections.ConfigDict) -> 'Experiment':
+        """The frozen form of a ConfigDict.
+
+        Raises:
+          ConfigError: a field holds what it cannot.
+        """
+        from transformer.models import FAMILIES
+
+        family = config.model.get('family')
+        if family not in FAMILIES:
+            raise ConfigError('model.family', family, f'one of {", ".join(FAMILIES)}')
+        values = {}
+        for field in dataclasses.fields(cls):
+            value = config[field.name]
+            kind = FAMILIES[family] if field.name == 'model' else field.type
+            if dataclasses.is_dataclass(kind):
+                value = kind(**{k: _freeze(v) for k, v in value.to_dict().items()})
+            values[field.name] = value
+        return cls(**values)
+
+
+def _require(field: str, value: Any, holds: bool, accepted: str) -> None:
+    if not holds:
+        raise ConfigError(field, value, accepted)
+
+
+def _freeze(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def default_config(family: str = 'decoder') -> ml_collections.ConfigDict:
+    """Every field with its default, as a ConfigDict that refuses unknown names."""
+    from transformer.models import FAMILIES
+
+    experiment = Experiment(model=FAMILIES[family]())
+    return ml_collections.ConfigDict(dataclasses.asdict(experiment))

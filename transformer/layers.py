@@ -1,0 +1,58 @@
+"""The two parts that every other module uses: a linear map and dropout."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from transformer.config import InitConfig
+from transformer.context import Context
+
+
+class Linear(nn.Module):
+    """y = einsum(equation, x, kernel) + bias.
+
+    Attributes:
+      equation: such as 'btd,dnh->bnth': input, kernel, output. The bias spans the output letters
+        that come from the kernel.
+      shape: of the kernel.
+      init: how the kernel starts; the bias starts at zero.
+      residual: whether the output goes into the residual stream (see `InitConfig.residual`).
+    """
+
+    equation: str
+    shape: tuple[int, ...]
+    init: InitConfig
+    bias: bool = False
+    residual: bool = False
+    dtype: str = 'float32'
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        operands, output = self.equation.split('->')
+        inputs, letters = operands.split(',')
+        size = dict(zip(letters, self.shape))
+        fan_in = 1
+        for letter in letters:
+            fan_in *= size[letter] if letter in inputs else 1
+        std = (self.init.std or fan_in**-0.5) * (self.init.residual if self.residual else 1.0)
+        kernel = self.param('kernel', nn.initializers.normal(std), self.shape)
+        y = jnp.einsum(self.equation, x.astype(self.dtype), kernel.astype(self.dtype))
+        if not self.bias:
+            return y
+        made = [letter for letter in output if letter in size]
+        bias = self.param('bias', nn.initializers.zeros, tuple(size[i] for i in made))
+        return y + bias.astype(self.dtype).reshape([size.get(letter, 1) for letter in output])
+
+
+class Dropout(nn.Module):
+    """Drops whole numbers by row: the choice is a function of (key, row of the global batch)."""
+
+    rate: float
+
+    def __call__(self, x: jax.Array, ctx: Context) -> jax.Array:
+        if not ctx.train or not self.rate:
+            return x
+        key = self.make_rng('dropout')
+        keys_B = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, ctx.rows_B)
+        keep = jax.vmap(lambda k: jax.random.bernoulli(k, 1 - self.rate, x.shape[1:]))(keys_B)
+        return jnp.where(keep, x / (1 - self.rate), 0)

@@ -1,0 +1,53 @@
+"""Normalisation over the width. Statistics in float32 whatever the compute type."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from transformer import registry
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerNormConfig:
+    """(x - mean) / sqrt(variance + eps) * scale + bias, https://arxiv.org/abs/1607.06450."""
+
+    eps: float = 1e-5
+    bias: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class RMSNormConfig:
+    """x / sqrt(mean(x^2) + eps) * scale, https://arxiv.org/abs/1910.07467."""
+
+    eps: float = 1e-6
+
+
+@registry.register(LayerNormConfig)
+class LayerNorm(nn.Module):
+    config: LayerNormConfig
+    dtype: str = 'float32'
+
+    @nn.compact
+    def __call__(self, x_BTD: jax.Array) -> jax.Array:
+        x = x_BTD.astype(jnp.float32)
+        x -= x.mean(-1, keepdims=True)
+        x *= jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.config.eps)
+        x *= self.param('scale', nn.initializers.ones, x.shape[-1:])[None, None]
+        if self.config.bias:
+            x += self.param('bias', nn.initializers.zeros, x.shape[-1:])[None, None]
+        return x.astype(self.dtype)
+
+
+@registry.register(RMSNormConfig)
+class RMSNorm(nn.Module):
+    config: RMSNormConfig
+    dtype: str = 'float32'
+
+    @nn.compact
+    def __call__(self, x_BTD: jax.Array) -> jax.Array:
+        x = x_BTD.astype(jnp.float32)
+        x *= jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.config.eps)
+        x *= self.param('scale', nn.initializers.ones, x.shape[-1:])[None, None]
+        return x.astype(self.dtype)

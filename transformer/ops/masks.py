@@ -1,0 +1,43 @@
+"""Masks as descriptions. B batch, T query length, S key length."""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+
+@flax.struct.dataclass
+class Mask:
+    """Who may attend to whom. A backend honours all of it or raises.
+
+    Query t stands at slot `offset + t` of the keys' sequence. It may see key s if all of these hold:
+    s <= offset + t, where causal; offset + t - s < window, where there is a window; and both carry
+    the same segment id, where ids are given. Padding is a segment of its own (id 0).
+
+    Attributes:
+      segments_BT: int32 ids of the queries, or None.
+      segments_BS: int32 ids of the keys, or None.
+      offset: int32 scalar, slot of the first query.
+      causal: whether later keys are hidden.
+      window: how many keys back a query sees, itself included, or None for all.
+    """
+
+    segments_BT: jax.Array | None = None
+    segments_BS: jax.Array | None = None
+    offset: jax.Array | int = 0
+    causal: bool = flax.struct.field(pytree_node=False, default=False)
+    window: int | None = flax.struct.field(pytree_node=False, default=None)
+
+    def dense(self, T: int, S: int) -> jax.Array:
+        """bool [B or 1, T, S]: True where query t may see key s."""
+        t_T1 = self.offset + jnp.arange(T)[:, None]
+        s_1S = jnp.arange(S)[None, :]
+        allowed_BTS = jnp.ones((1, T, S), bool)
+        if self.causal:
+            allowed_BTS &= (s_1S <= t_T1)[None]
+        if self.window is not None:
+            allowed_BTS &= (t_T1 - s_1S < self.window)[None]
+            if not self.causal:
+                allowed_BTS &= (s_1S - t_T1 < self.window)[None]
+        if self.segments_BT is not None:
+            allowed_BTS &= self.segments_BT[:, :, None] == self.segments_BS[:, None, :]
+        return allowed_BTS

@@ -1,0 +1,115 @@
+"""What the training script says: when, how fast, and at the end."""
+
+import contextlib
+import gzip
+import lzma
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from transformer import hardware
+from transformer.decode import Generator, Sampling
+from transformer.experiment import Experiment
+
+COMPRESSED_AT_MOST = 64 << 20  # bytes of validation text; xz takes a second a megabyte
+
+
+def due(n: int, every: int, last: int) -> bool:
+    """Whether something happens after step n: at multiples of `every`, and after the last step."""
+    return n == last or (every > 0 and n % every == 0)
+
+
+def busy(n: int, experiment: Experiment) -> bool:
+    """Whether step n is followed by an evaluation or a checkpoint."""
+    return due(n, experiment.eval_every, experiment.steps) or due(
+        n, experiment.checkpoint_every, experiment.steps
+    )
+
+
+class Speed:
+    """Tokens per second, and the share of the peak (MFU) where the peak is known.
+
+    Args:
+      tokens: of one step.
+      flops: of one token, `summary.FLOPS_FORMULA`.
+      devices: how many share the work.
+    """
+
+    def __init__(self, tokens: int, flops: float, devices: int):
+        self._tokens, self._flops, self._devices = tokens, flops, devices
+        self._last: tuple[int, float] | None = None
+        self._paused = self._waited = 0.0
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens inside does not count as training time."""
+        begin = time.monotonic()
+        yield
+        self._paused += time.monotonic() - begin
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """What happens inside counts as waiting for data."""
+        begin = time.monotonic()
+        yield
+        self._waited += time.monotonic() - begin
+
+    def since_last(self, step: int) -> dict[str, float]:
+        """`tokens_per_second`, `data_wait` (share of the time) and `mfu`, since the last call."""
+        now = time.monotonic()
+        last, self._last = self._last, (step, now)
+        paused, self._paused = self._paused, 0.0
+        waited, self._waited = self._waited, 0.0
+        if last is None:
+            return {}
+        seconds = max(now - last[1] - paused, 1e-9)
+        rate = (step - last[0]) * self._tokens / seconds
+        values = {'tokens_per_second': rate, 'data_wait': waited / seconds}
+        peak = hardware.peak_flops()
+        if peak:
+            values['mfu'] = rate * self._flops / (peak * self._devices)
+        return values
+
+
+def stream_sizes(train: Any, validation: Any) -> str:
+    """'train 11.5 MB in 700 documents, 3,213,724 tokens; validation ...'."""
+    return '; '.join(
+        f'{name} {s.text_bytes / 1e6:.2f} MB in {len(s.starts):,} documents, {len(s.tokens):,} tokens'
+        for name, s in (('train', train), ('validation', validation))
+    )
+
+
+def final(records: list[dict], corpus: Any, directory: Path) -> str:
+    """The last and the best validation numbers, beside two compressors on the same text."""
+    found = [r for r in records if r['split'] == 'validation']
+    lines = ['']
+    best = min(found, key=lambda r: float(r['loss']), default=None)
+    for name, r in (('last', found[-1] if found else None), ('best', best)):
+        if r is not None:
+            lines.append(
+                f'{name} validation, step {r["step"]}: loss {float(r["loss"]):.4f} nats a token, '
+                f'perplexity {float(r["perplexity"]):.2f}, '
+                f'{float(r["bits_per_byte"]):.4f} bits per byte'
+            )
+    text = corpus.validation_text()
+    if len(text) <= COMPRESSED_AT_MOST:
+        sizes = {'gzip -9': len(gzip.compress(text, 9)), 'xz -9': len(lzma.compress(text, preset=9))}
+        both = ', '.join(f'{k} {8 * v / len(text):.4f}' for k, v in sizes.items())
+        lines.append(f'the same text by compressors, bits per byte: {both}')
+    lines.append(f'picture        {directory / "loss.png"}')
+    return '\n'.join(lines)
+
+
+def print_samples(model: Any, params: Any, tokenizer: Any, experiment: Experiment) -> None:
+    """Prints a completion of each of the config's prompts."""
+    how = experiment.sample
+    if not how.prompts:
+        return
+    begin = [] if tokenizer.end is None else [tokenizer.end]
+    prompts = [begin + tokenizer.encode(p) for p in how.prompts]
+    sampling = Sampling(how.temperature, 0, how.top_p)
+    generator = Generator(model, params, tokenizer.end, sampling)
+    rows = generator.generate(prompts, how.tokens, experiment.seed)
+    for prompt, row in zip(how.prompts, rows):
+        print(f'\n--- sample\n{prompt}{tokenizer.decode(row)}')

@@ -1,0 +1,129 @@
+"""The work directory: one run at a time, its config, its tokenizer, its numbers."""
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import ml_collections
+
+from transformer.errors import UserError
+
+CONFIG, TOKENIZER, METRICS, CHECKPOINTS = (
+    'config.json',
+    'tokenizer.json',
+    'metrics.jsonl',
+    'checkpoints',
+)
+# A run may be continued with any other field changed; these make it what it is.
+IDENTITY = ('model', 'data', 'context', 'batch_size', 'seed')
+# ... except for where the data lies and how it is fetched.
+FREE = ('data.directory', 'data.prefetch', 'model.attention')
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Path]:
+    """Makes the directory if need be, and keeps it for this process until the end.
+
+    Raises:
+      UserError: it cannot be written to, or another run is using it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / 'lock').open('a+')
+    except OSError as error:
+        raise UserError(
+            f'--workdir={path} cannot be written to: {error.strerror or error}; '
+            'accepted: a directory that this user may write to'
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            owner = lock.read().strip() or 'unknown'
+            raise UserError(
+                f'--workdir={path} is in use by another run (process {owner}); wait for it to end, '
+                'or give another directory'
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield path
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces a file as a whole: a reader, or a crash, sees the old or the new one."""
+    temporary = path.with_name(f'.{path.name}.new')
+    with temporary.open('w', encoding='utf-8') as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_config(path: Path) -> ml_collections.ConfigDict:
+    """The config that a run was last started with.
+
+    Raises:
+      UserError: there is no run in the directory, or its config is damaged.
+    """
+    file = path / CONFIG
+    try:
+        saved = json.loads(file.read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        raise UserError(f'--workdir={path} holds no run: there is no {file}') from None
+    except (OSError, ValueError) as error:
+        raise UserError(f'{file} cannot be read: {error}') from None
+    # JSON has no tuples.
+    return ml_collections.ConfigDict(_tuples(saved))
+
+
+def save_config(path: Path, config: ml_collections.ConfigDict) -> list[str]:
+    """Saves the config of a run that begins or goes on.
+
+    Returns:
+      What has changed since the last start, a phrase each.
+
+    Raises:
+      UserError: the directory holds a run of another model, on other data or with another seed.
+    """
+    changes = []
+    if (path / CONFIG).exists():
+        old, new = _flat(read_config(path)), _flat(config)
+        for field in sorted(old.keys() | new.keys()):
+            before, after = old.get(field), new.get(field)
+            if before == after:
+                continue
+            if field.split('.')[0] in IDENTITY and field not in FREE:
+                raise UserError(
+                    f'config.{field}={after!r}, but the run in --workdir={path} was made with '
+                    f'{before!r}; accepted: {before!r}, or a new --workdir'
+                )
+            changes.append(f'config.{field}: {before!r} -> {after!r}')
+    write_atomically(path / CONFIG, json.dumps(config.to_dict(), indent=2) + '\n')
+    return changes
+
+
+def _flat(config: ml_collections.ConfigDict, prefix: str = '') -> dict[str, object]:
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            flat |= _flat(value, f'{prefix}{key}.')
+        else:
+            flat[prefix + key] = tuple(value) if isinstance(value, list) else value
+    return flat
+
+
+def _tuples(tree):
+    if isinstance(tree, dict):
+        return {key: _tuples(value) for key, value in tree.items()}
+    return tuple(_tuples(x) for x in tree) if isinstance(tree, list) else tree
+
+
+def warn(message: str) -> None:
+    """A line on the error stream that does not end the run."""
+    print(f'warning: {message}', file=sys.stderr, flush=True)
