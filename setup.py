@@ -1,4 +1,4 @@
-"""Packaging: only `transformer*` is installed; the scripts, `configs/` and `data/` run from the checkout."""
+"""Packaging: `transformer*` is installed; scripts, `configs/` and `data/` run from the checkout."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ setuptools.setup(
         'orbax-checkpoint>=0.12.8',
         'grain>=0.2.18',
         'tensorflow-datasets>=4.9.10',
-        'importlib_resources>=6.0',  # tensorflow-datasets 4.9.10 imports it and forgets to require it
+        'importlib_resources>=6.0',  # tensorflow-datasets 4.9.10 forgets to require it
         'ml-collections>=1.1.0',
         'tokenizers>=0.21',
         'numpy>=2.0',

@@ -38,7 +38,17 @@ def train(experiment, config, directory: Path) -> int:
 
     from data import pipeline, sources, tokenizers
     from data.packing import TokenStream
-    from transformer import optim, plots, report, sharding, signals, step, summary, terminal, workdir
+    from transformer import (
+        optim,
+        plots,
+        report,
+        sharding,
+        signals,
+        step,
+        summary,
+        terminal,
+        workdir,
+    )
     from transformer.checkpoint import Checkpoints
     from transformer.errors import NotFiniteError, UserError
     from transformer.evaluators import Perplexity
@@ -62,7 +72,7 @@ def train(experiment, config, directory: Path) -> int:
     corpus = sources.load(experiment.data)
     tokenizer_path = directory / workdir.TOKENIZER
     if not tokenizer_path.exists():
-        made = tokenizers.train(experiment.data, corpus.train)
+        made = tokenizers.train(experiment.data, corpus)
         workdir.write_atomically(tokenizer_path, made.to_json())
     tokenizer = tokenizers.load(tokenizer_path)
     train_stream = TokenStream.of(tokenizer, corpus.train)
@@ -168,8 +178,10 @@ def train(experiment, config, directory: Path) -> int:
                     say(f'step {n:>6}  validation  {terminal.values(validation)}')
             is_best = validation is not None and (best is None or validation['loss'] < best[1])
             is_best = is_best and experiment.checkpoint.keep_best > 0
-            if is_best or stop.signal or report.due(
-                n, experiment.checkpoint_every, experiment.steps
+            if (
+                is_best
+                or stop.signal
+                or report.due(n, experiment.checkpoint_every, experiment.steps)
             ):
                 with speed.paused():
                     writer.sync()
@@ -195,7 +207,9 @@ def train(experiment, config, directory: Path) -> int:
         checkpoints.close()
         batches.close()
         if stop.signal and n < experiment.steps:
-            say(f'stopped after step {n}, saved in {directory}; the same command goes on from there')
+            say(
+                f'stopped after step {n}, saved in {directory}; the same command goes on from there'
+            )
             writer.close()
             return stop.exit_code
 

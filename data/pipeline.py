@@ -17,7 +17,7 @@ def check(train: TokenStream, validation: TokenStream, name: str) -> None:
     for split, stream in (('training', train), ('validation', validation)):
         if stream.predicted < 1:
             raise UserError(
-                f'the {split} split of {name} has {len(stream.tokens)} tokens; at least 2 are needed'
+                f'the {split} split of {name} has {len(stream.tokens)} tokens; 2 are needed'
             )
 
 

@@ -86,7 +86,7 @@ def _tfds(config: DataConfig) -> Corpus:
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
         ours = ', '.join(BUILDERS)
         raise ConfigError(
-            'data.dataset', config.dataset, f"{ours}, or a TFDS name ({_first_line(error)})"
+            'data.dataset', config.dataset, f'{ours}, or a TFDS name ({_first_line(error)})'
         ) from None
     tfds.disable_progress_bar()
     try:
@@ -116,7 +116,9 @@ class _Texts(Sequence):
         split = getattr(config, field)
         try:
             self._records = builder.as_data_source(split=split)
-        except Exception as error:  # an unknown split is an AssertionError, a KeyError or a ValueError
+        except (
+            Exception
+        ) as error:  # an unknown split is an AssertionError, a KeyError or a ValueError
             known = ', '.join(builder.info.splits)
             accepted = f'splits of {config.dataset}: {known} ({_first_line(error)})'
             raise ConfigError(f'data.{field}', split, accepted) from None
@@ -125,7 +127,9 @@ class _Texts(Sequence):
             raise ConfigError(f'data.{field}', split, f'a split of {config.dataset} with documents')
         if self._field not in builder.info.features:
             known = ', '.join(builder.info.features)
-            raise ConfigError('data.text_field', self._field, f'fields of {config.dataset}: {known}')
+            raise ConfigError(
+                'data.text_field', self._field, f'fields of {config.dataset}: {known}'
+            )
 
     def __len__(self) -> int:
         return len(self._records)

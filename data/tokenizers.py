@@ -5,12 +5,14 @@ A tokenizer has `vocab_size`, `end` (the id that ends and begins documents, or N
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from data.sources import Corpus
 from transformer.errors import ConfigError, UserError
 from transformer.experiment import DataConfig
 
@@ -24,7 +26,7 @@ class BytePairs:
     # Words with one leading blank, short runs of digits, runs of punctuation, blanks with their
     # line ends: indentation stays together, which halves the tokens of source code.
     PATTERN = (
-        r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+\s*|\s+(?!\S)|\s+"
+        r'[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+\s*|\s+(?!\S)|\s+'
     )
 
     def __init__(self, tokenizer):
@@ -35,8 +37,8 @@ class BytePairs:
         self.end = tokenizer.token_to_id(END)
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocab: int) -> 'BytePairs':
-        """Learns `vocab` tokens from `texts`.
+    def train(cls, corpus: Corpus, vocab: int) -> 'BytePairs':
+        """Learns `vocab` tokens from the training documents.
 
         Raises:
           ConfigError: too small a vocabulary for all bytes and the end marker.
@@ -62,7 +64,7 @@ class BytePairs:
             initial_alphabet=sorted(alphabet),
             show_progress=False,
         )
-        tokenizer.train_from_iterator(texts, trainer)
+        tokenizer.train_from_iterator(iter(corpus.train), trainer)
         return cls(tokenizer)
 
     def encode(self, text: str) -> list[int]:
@@ -81,7 +83,7 @@ class BytePairs:
 
 
 class Characters:
-    """One token a character; the alphabet is that of the training text. Documents have no end."""
+    """One token a character; the alphabet is that of the whole text. Documents have no end."""
 
     end = None
 
@@ -91,12 +93,13 @@ class Characters:
         self.vocab_size = len(alphabet)
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocab: int) -> 'Characters':
-        """The alphabet of `texts`.
+    def train(cls, corpus: Corpus, vocab: int) -> 'Characters':
+        """The alphabet of both splits, as in nanoGPT: a rare character may be in one alone.
 
         Raises:
           ConfigError: `vocab` is given and smaller than the alphabet.
         """
+        texts = itertools.chain(corpus.train, corpus.validation)
         alphabet = ''.join(sorted(set().union(*(set(text) for text in texts))))
         if vocab and vocab < len(alphabet):
             accepted = f'0, or at least the {len(alphabet)} distinct characters of the text'
@@ -135,13 +138,13 @@ class Bytes:
     vocab_size, end = 257, 256
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocab: int) -> 'Bytes':
+    def train(cls, corpus: Corpus, vocab: int) -> 'Bytes':
         """Nothing to learn.
 
         Raises:
           ConfigError: `vocab` is given and is not 257.
         """
-        del texts
+        del corpus
         if vocab not in (0, cls.vocab_size):
             raise ConfigError('data.vocab', vocab, '0 or 257: every byte and the end marker')
         return cls()
@@ -163,13 +166,13 @@ class Bytes:
 KINDS = {'bpe': BytePairs, 'characters': Characters, 'bytes': Bytes}
 
 
-def train(config: DataConfig, texts: Iterable[str]) -> BytePairs | Characters | Bytes:
-    """The tokenizer that the config asks for, learned from the training documents.
+def train(config: DataConfig, corpus: Corpus) -> BytePairs | Characters | Bytes:
+    """The tokenizer that the config asks for.
 
     Raises:
       ConfigError: a vocabulary that is too small.
     """
-    return KINDS[config.tokenizer].train(texts, config.vocab)
+    return KINDS[config.tokenizer].train(corpus, config.vocab)
 
 
 def load(path: Path) -> BytePairs | Characters | Bytes:

@@ -124,7 +124,9 @@ class Checkpoints:
                 self._manager.close()
             self._manager = self._open()
             last = self.steps()
-            where = f'the newest good checkpoint is step {last[-1]}' if last else 'there is none yet'
+            where = (
+                f'the newest good checkpoint is step {last[-1]}' if last else 'there is none yet'
+            )
             self._report(
                 f'the checkpoint of step {step} could not be saved in {self._directory}: '
                 f'{_cause(error)}; {where}'
@@ -172,7 +174,9 @@ class Checkpoints:
                     return read(step)
             except Exception as error:  # many kinds: JSON, TensorStore, a missing file
                 is_last = i + 1 == len(wanted)
-                then = 'no older one is left' if is_last else f'falling back to step {wanted[i + 1]}'
+                then = (
+                    'no older one is left' if is_last else f'falling back to step {wanted[i + 1]}'
+                )
                 message = (
                     f'checkpoint {self._directory / str(step)} is damaged ({_cause(error)}); {then}'
                 )

@@ -99,8 +99,13 @@ def load_config(spec: str) -> ml_collections.ConfigDict:
     if not arg:
         return get_config()
     if not inspect.signature(get_config).parameters:
-        raise UserError(f'--config={spec}: get_config() of {name} takes no argument after the colon')
-    return get_config(arg)
+        raise UserError(
+            f'--config={spec}: get_config() of {name} takes no argument after the colon'
+        )
+    try:
+        return get_config(arg)
+    except ValueError as error:
+        raise UserError(f'--config={spec}: {error}') from None
 
 
 def override(config: ml_collections.ConfigDict, overrides: dict[str, str]) -> None:

@@ -26,7 +26,9 @@ class Perplexity:
         def nats_and_tokens(params, batch):
             one = jax.tree.map(lambda x: x[0], batch)
             logits_BTV, _, _ = model.apply({'params': params}, one['inputs'], step.context_of(one))
-            return losses.next_token(logits_BTV, one['targets'], one['weights']), one['weights'].sum()
+            return losses.next_token(logits_BTV, one['targets'], one['weights']), one[
+                'weights'
+            ].sum()
 
         self._mesh = mesh
         self._sums: Callable = jax.jit(

@@ -97,7 +97,6 @@ class Writer:
 
 def _line(record: dict) -> str:
     safe = {
-        k: str(v) if isinstance(v, float) and not math.isfinite(v) else v
-        for k, v in record.items()
+        k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()
     }
     return json.dumps(safe) + '\n'

@@ -15,7 +15,7 @@ DECAY = (
 
 
 def schedule(experiment: Experiment) -> optax.Schedule:
-    """Learning rate of update n (from 0): linear from 0, then cosine down to a share of the peak."""
+    """Learning rate of update n (from 0): linear up, then cosine down to a share of the peak."""
     o, steps, peak = experiment.optimizer, experiment.steps, experiment.learning_rate
     warmup = round(o.warmup * steps)
     return optax.join_schedules(

@@ -75,7 +75,8 @@ class Speed:
 def stream_sizes(train: Any, validation: Any) -> str:
     """'train 11.5 MB in 700 documents, 3,213,724 tokens; validation ...'."""
     return '; '.join(
-        f'{name} {s.text_bytes / 1e6:.2f} MB in {len(s.starts):,} documents, {len(s.tokens):,} tokens'
+        f'{name} {s.text_bytes / 1e6:.2f} MB in {len(s.starts):,} documents, '
+        f'{len(s.tokens):,} tokens'
         for name, s in (('train', train), ('validation', validation))
     )
 
@@ -94,7 +95,10 @@ def final(records: list[dict], corpus: Any, directory: Path) -> str:
             )
     text = corpus.validation_text()
     if len(text) <= COMPRESSED_AT_MOST:
-        sizes = {'gzip -9': len(gzip.compress(text, 9)), 'xz -9': len(lzma.compress(text, preset=9))}
+        sizes = {
+            'gzip -9': len(gzip.compress(text, 9)),
+            'xz -9': len(lzma.compress(text, preset=9)),
+        }
         both = ', '.join(f'{k} {8 * v / len(text):.4f}' for k, v in sizes.items())
         lines.append(f'the same text by compressors, bits per byte: {both}')
     lines.append(f'picture        {directory / "loss.png"}')

@@ -46,10 +46,14 @@ def make_mesh(config: MeshConfig) -> Mesh:
     count = jax.device_count()
     for axis, size in sizes.items():
         if size == 0 or size < -1:
-            raise ConfigError(f'mesh.{axis}', size, 'a whole number above 0, or -1 for what is left')
+            raise ConfigError(
+                f'mesh.{axis}', size, 'a whole number above 0, or -1 for what is left'
+            )
     free = [axis for axis, size in sizes.items() if size == -1]
     if len(free) > 1:
-        raise ConfigError(f'mesh.{free[1]}', -1, f'-1 on one axis only; config.mesh.{free[0]} has it')
+        raise ConfigError(
+            f'mesh.{free[1]}', -1, f'-1 on one axis only; config.mesh.{free[0]} has it'
+        )
     fixed = math.prod(size for size in sizes.values() if size != -1)
     if count % fixed or (not free and count != fixed):
         axis = max((a for a in sizes if sizes[a] != -1), key=lambda a: sizes[a])
@@ -133,6 +137,4 @@ def state_shardings(abstract_state: Any, tx: optax.GradientTransformation, mesh:
 def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """This process's rows of a batch, onto its devices."""
     sharding = NamedSharding(mesh, BATCH)
-    return {
-        name: jax.make_array_from_process_local_data(sharding, x) for name, x in batch.items()
-    }
+    return {name: jax.make_array_from_process_local_data(sharding, x) for name, x in batch.items()}

@@ -27,9 +27,9 @@ class Stop:
 def graceful() -> Iterator[Stop]:
     """Turns the signals into `Stop.signal` while the block runs.
 
-    The interpreter calls signal handlers only between bytecodes of the main thread, which may sit in
-    a compilation for a minute. The wake-up file descriptor is written to at once, so a thread reads
-    that one, and a second Ctrl-C is heard whatever the main thread does.
+    The interpreter calls signal handlers only between bytecodes of the main thread, which may sit
+    in a compilation for a minute. The wake-up file descriptor is written to at once, so a thread
+    reads that one, and a second Ctrl-C is heard whatever the main thread does.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():

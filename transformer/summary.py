@@ -30,12 +30,17 @@ def by_module(params: Any) -> dict[str, int]:
 
 def flops_per_token(params: Any, config: TransformerConfig) -> float:
     """FLOPs of a training step per token: `FLOPS_FORMULA`."""
-    tables = [x for path, x in zip(paths.names(params), jax.tree.leaves(params))
-              if path.startswith('positions/')]
+    tables = [
+        x
+        for path, x in zip(paths.names(params), jax.tree.leaves(params))
+        if path.startswith('positions/')
+    ]
     n = parameter_count(params) - parameter_count(tables)
     attention = sum(
-        12 * block.mixer.heads * block.mixer.head_width * min(block.mixer.window or config.context,
-                                                             config.context)
+        12
+        * block.mixer.heads
+        * block.mixer.head_width
+        * min(block.mixer.window or config.context, config.context)
         for block in config.pattern
         if hasattr(block.mixer, 'heads')
     )

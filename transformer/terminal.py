@@ -9,7 +9,9 @@ import rich.progress
 
 
 @contextlib.contextmanager
-def progress(total: int, done: int) -> Iterator[tuple[Callable[[int], None], Callable[[str], None]]]:
+def progress(
+    total: int, done: int
+) -> Iterator[tuple[Callable[[int], None], Callable[[str], None]]]:
     """Gives two functions: `advance(step)`, and `say(line)` that prints above the bar."""
     if not sys.stdout.isatty():
         yield (lambda step: None), (lambda line: print(line, flush=True))

@@ -36,9 +36,9 @@ class AttentionConfig:
     backend: a key of `ops.attention.BACKENDS`.
     """
 
-    heads: int
-    kv_heads: int
-    head_width: int
+    heads: int = 8
+    kv_heads: int = 8
+    head_width: int = 64
     rotary: RotaryConfig | None = None
     window: int | None = None
     bias: bool = False

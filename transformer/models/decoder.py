@@ -92,7 +92,9 @@ class DecoderOptions:
             name = 'head_width' if self.head_width else 'width'
             self._require(name, H % 2 == 0, f'an even width per head for rope (now {H})')
         if self.attention != 'reference':
-            self._require('dropout', not self.dropout, "0, unless config.model.attention='reference'")
+            self._require(
+                'dropout', not self.dropout, "0, unless config.model.attention='reference'"
+            )
 
     def _require(self, name: str, holds: bool, accepted: str) -> None:
         if not holds:

@@ -22,9 +22,7 @@ def reference(q_BNTH, k_BKSH, v_BKSH, mask: Mask, *, scale: float, drop: Callabl
     B, N, T, H = q_BNTH.shape
     K, S = k_BKSH.shape[1:3]
     q_BKGTH = (q_BNTH * scale).reshape(B, K, N // K, T, H)
-    scores = jnp.einsum(
-        'bkgth,bksh->bkgts', q_BKGTH, k_BKSH, preferred_element_type=jnp.float32
-    )
+    scores = jnp.einsum('bkgth,bksh->bkgts', q_BKGTH, k_BKSH, preferred_element_type=jnp.float32)
     scores += jnp.where(mask.dense(T, S), 0.0, NEVER)[:, None, None]
     # A query that may see nothing has a maximum of NEVER; its weights, and its output, become zero.
     top = jnp.maximum(jax.lax.stop_gradient(scores.max(-1, keepdims=True)), NEVER / 2)
@@ -33,7 +31,7 @@ def reference(q_BNTH, k_BKSH, v_BKSH, mask: Mask, *, scale: float, drop: Callabl
     if drop is not None:
         weights_BKGTS = drop(weights_BKGTS)
     out = jnp.einsum('bkgts,bksh->bkgth', weights_BKGTS.astype(v_BKSH.dtype), v_BKSH)
-    out /= jnp.maximum(total, 1e-30).astype(out.dtype)
+    out /= jnp.where(total > 0, total, 1).astype(out.dtype)
     return out.reshape(B, N, T, H)
 
 

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 class Mask:
     """Who may attend to whom. A backend honours all of it or raises.
 
-    Query t stands at slot `offset + t` of the keys' sequence. It may see key s if all of these hold:
-    s <= offset + t, where causal; offset + t - s < window, where there is a window; and both carry
-    the same segment id, where ids are given. Padding is a segment of its own (id 0).
+    Query t stands at slot `offset + t` of the keys' sequence. It may see key s if all of these
+    hold: s <= offset + t, where causal; |offset + t - s| < window, where there is a window; and
+    both carry the same segment id, where ids are given. Padding is a segment of its own (id 0).
 
     Attributes:
       segments_BT: int32 ids of the queries, or None.

@@ -1,0 +1,16 @@
+"""All tests see eight CPU devices, and a shape that is broadcast by accident is an error."""
+
+import os
+
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+
+import jax
+import pytest
+
+jax.config.update('jax_num_cpu_devices', 8)
+jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+@pytest.fixture
+def key():
+    return jax.random.key(0)
