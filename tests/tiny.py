@@ -10,7 +10,7 @@ from transformer.model import Decoder
 from transformer.models.decoder import DecoderOptions
 
 VOCAB, CONTEXT = 40, 16
-OPTIONS = DecoderOptions(width=32, depth=3, heads=4, kv_heads=2, mlp='swiglu')
+OPTIONS = DecoderOptions(width=32, depth=3, heads=4, kv_heads=2, mlp='swiglu', hidden=96)
 
 
 def model(*, remat='none', unroll=1, dtype='float32', **options) -> Decoder:

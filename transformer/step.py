@@ -110,7 +110,7 @@ def train_step_fn(
         nats, grads = gradients(state.params, batch, key)
         scale = 1 / jnp.maximum(tokens, 1)
         loss, grads = nats * scale, jax.tree.map(lambda g: g * scale, grads)
-        grad_norm = optax.global_norm(grads)
+        grad_norm = optax.tree.norm(grads)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         skipped = state.skipped
