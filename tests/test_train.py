@@ -1,0 +1,318 @@
+"""Whole runs as a user starts them: processes, signals, files, exit codes."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+WORDS = 'the quick brown fox jumps over a lazy dog and then sleeps by the river'.split()
+SMALL = {
+    'steps': 24,
+    'batch_size': 4,
+    'context': 16,
+    'log_every': 1,
+    'eval_every': 8,
+    'checkpoint_every': 4,
+    'model.width': 16,
+    'model.depth': 2,
+    'model.heads': 2,
+    'model.dropout': 0.1,
+    'data.tokenizer': 'characters',
+    'data.vocab': 0,
+    'log.tensorboard': 'false',
+    'sample.prompts': '()',
+}
+
+
+@pytest.fixture(scope='module')
+def text(tmp_path_factory):
+    rng = random.Random(0)
+    path = tmp_path_factory.mktemp('text') / 'text.txt'
+    path.write_text(' '.join(rng.choice(WORDS) for _ in range(1200)))
+    return path
+
+
+def command(workdir, text, **fields):
+    fields = SMALL | {'data.path': text} | {k.replace('__', '.'): v for k, v in fields.items()}
+    overrides = [f'--config.{name}={value}' for name, value in fields.items()]
+    script = [sys.executable, 'train.py', '--config=configs/quickstart.py']
+    return [*script, f'--workdir={workdir}', *overrides]
+
+
+def environment(devices=1):
+    return os.environ | {'JAX_PLATFORMS': 'cpu', 'JAX_NUM_CPU_DEVICES': str(devices)}
+
+
+def run(words, code=0, devices=1):
+    done = subprocess.run(
+        words, cwd=ROOT, capture_output=True, text=True, env=environment(devices), timeout=300, check=False
+    )
+    assert done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
+    if code:
+        assert 'Traceback' not in done.stderr
+    return done
+
+
+def train(workdir, text, code=0, devices=1, **fields):
+    return run(command(workdir, text, **fields), code, devices)
+
+
+def started(workdir, text, **fields):
+    return subprocess.Popen(
+        command(workdir, text, **fields), cwd=ROOT, text=True, env=environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def metrics(workdir, split='train'):
+    lines = (workdir / 'metrics.jsonl').read_text().splitlines()
+    return [r for r in map(json.loads, lines) if r['split'] == split]
+
+
+def losses(workdir, split='train'):
+    records = metrics(workdir, split)
+    steps = [r['step'] for r in records]
+    assert steps == sorted(set(steps)), 'each step once, in order'
+    return {r['step']: r['loss'] for r in records}
+
+
+def wait_for_step(process, workdir, step):
+    while process.poll() is None:
+        path = workdir / 'metrics.jsonl'
+        if path.exists() and f'"step": {step},' in path.read_text():
+            return
+        time.sleep(0.02)
+    raise AssertionError(process.stderr.read()[-3000:])
+
+
+def parameters(workdir):
+    """The newest checkpoint's checksums: equal if and only if every bit of the state is."""
+    newest = max((workdir / 'checkpoints').glob('[0-9]*'), key=lambda p: int(p.name))
+    return newest.name, json.loads((newest / 'meta' / 'metadata').read_text())['checksums']
+
+
+@pytest.fixture(scope='module')
+def whole(text, tmp_path_factory):
+    """An uninterrupted run."""
+    workdir = tmp_path_factory.mktemp('whole')
+    return workdir, train(workdir, text)
+
+
+def test_a_run_leaves_everything_behind(whole):
+    workdir, done = whole
+    assert list(losses(workdir)) == list(range(1, 25))
+    assert list(losses(workdir, 'validation')) == [8, 16, 24]
+    assert (workdir / 'loss.png').read_bytes().startswith(b'\x89PNG')
+    record = metrics(workdir)[-1]
+    wanted = {'loss', 'perplexity', 'bits_per_byte', 'grad_norm', 'learning_rate'}
+    assert wanted | {'tokens_per_second'} <= set(record)
+    assert losses(workdir)[24] < losses(workdir)[1]
+    for words in ('parameters ', 'FLOPs', 'a step', 'GiB', 'mesh ', 'jax 0', 'gzip -9', 'xz -9'):
+        assert words in done.stdout
+    config = json.loads((workdir / 'config.json').read_text())
+    assert (config['steps'], config['model']['width']) == (24, 16)
+
+
+def test_eval_gives_the_number_of_the_training_run(whole):
+    workdir, _ = whole
+    measured = losses(workdir, 'validation')
+    for which in ('best', 'latest', '24'):
+        done = run([sys.executable, 'eval.py', f'--workdir={workdir}', f'--checkpoint={which}', '--json'])
+        found = json.loads(done.stdout)
+        assert abs(found['loss'] - measured[found['step']]) < 1e-6
+    plain = run([sys.executable, 'eval.py', f'--workdir={workdir}']).stdout
+    assert 'bits_per_byte' in plain
+    best = min(measured, key=measured.get)
+    assert f'step {best} ' in plain
+
+
+def test_generate(whole, tmp_path):
+    workdir, _ = whole
+    script = [sys.executable, 'generate.py', f'--workdir={workdir}']
+    done = run([*script, '--prompt=the ', '--max_tokens=40', '--seed=1'])
+    assert done.stdout.startswith('the ')
+    assert len(done.stdout) == len('the ') + 40 + 1
+    prompts = tmp_path / 'prompts.txt'
+    prompts.write_text('the\na quick brown fox\n')
+    done = run([*script, f'--prompts={prompts}', '--json', '--temperature=0', '--max_tokens=5'])
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [r['prompt'] for r in records] == ['the', 'a quick brown fox']
+    assert all(r['tokens'] == len(r['completion']) == 5 for r in records)
+    for bad, message in (
+        (['--prompt='], 'a prompt is empty'),
+        ([], 'no prompt'),
+        (['--prompt=Q'], "'Q' at position 0"),
+        (['--prompt=' + 'a' * 17], 'has 17 tokens; accepted: at most the context of the model, 16'),
+        (['--prompt=a', '--top_p=0'], 'top_p'),
+        (['--prompt=a', '--checkpoint=999'], 'best, latest, or a step'),
+        (['--prompt=a', '--max_tokens=0'], 'max_tokens'),
+        (['--prompts=none.txt'], 'none.txt'),
+    ):
+        assert message in run([*script, *bad], code=1).stderr
+
+
+def test_ten_kills_change_not_one_bit(text, whole, tmp_path):
+    """kill -9 at random moments, from the first imports to the last checkpoint."""
+    reference, _ = whole
+    rng, kills = random.Random(7), 0
+    while kills < 10:
+        process = started(tmp_path, text)
+        begin = time.monotonic()
+        if kills % 2:
+            done = max(losses(tmp_path), default=0) if (tmp_path / 'metrics.jsonl').exists() else 0
+            wait_for_step(process, tmp_path, min(done + 1 + rng.randrange(4), 23))
+            time.sleep(rng.random() * 0.2)
+        else:
+            time.sleep(rng.uniform(1, 8))
+        if process.poll() is None:
+            process.kill()
+        elif process.returncode == 0:
+            break  # it got to the end before the last of the kills
+        process.communicate()
+        kills += 1
+        assert time.monotonic() - begin < 120
+    assert kills >= 5
+    train(tmp_path, text)
+    assert losses(tmp_path) == losses(reference)
+    assert losses(tmp_path, 'validation') == losses(reference, 'validation')
+    assert parameters(tmp_path) == parameters(reference)
+
+
+def test_devices_and_microbatches_may_change_on_the_way(text, whole, tmp_path):
+    """One device, then four, then two in two microbatches: the same to float tolerance."""
+    reference, _ = whole
+    # `steps` shapes the schedule, so the run is ended by a signal, not by fewer steps.
+    for devices, accumulation, until in ((1, 1, 8), (4, 1, 16), (2, 2, None)):
+        fields = {'accumulation': accumulation}
+        process = subprocess.Popen(
+            command(tmp_path, text, **fields), cwd=ROOT, env=environment(devices),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        if until:
+            wait_for_step(process, tmp_path, until)
+            process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode in ((128 + signal.SIGTERM, 0) if until else (0,)), err
+        assert f'devices        {devices} x' in out
+    got, want = losses(tmp_path), losses(reference)
+    assert got.keys() == want.keys()
+    assert max(abs(got[n] - want[n]) for n in want) < 1e-4
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_signals_save_and_leave(text, whole, tmp_path, number):
+    process = started(tmp_path, text, steps=100_000, checkpoint_every=0, eval_every=0)
+    wait_for_step(process, tmp_path, 5)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert 'saving after this step' in err
+    assert 'the same command goes on from there' in out
+    step, _ = parameters(tmp_path)
+    assert int(step) == max(losses(tmp_path))
+
+
+def test_a_second_run_in_the_same_directory_refuses(text, tmp_path):
+    process = started(tmp_path, text, steps=100_000)
+    try:
+        wait_for_step(process, tmp_path, 1)
+        done = train(tmp_path, text, code=1)
+        assert f'in use by another run (process {process.pid})' in done.stderr
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_another_model_in_the_same_directory_refuses(text, whole):
+    workdir, _ = whole
+    before = parameters(workdir)
+    done = train(workdir, text, code=1, model__width=32)
+    assert 'config.model.width=32' in done.stderr
+    assert 'accepted: 16' in done.stderr
+    assert parameters(workdir) == before
+    again = train(workdir, text, log_every=5)
+    assert 'config.log_every: 1 -> 5' in again.stdout
+    assert 'the run is complete' in again.stdout
+
+
+@pytest.mark.parametrize(
+    ('fields', 'message'),
+    [
+        ({'learning_rat': 1}, 'did you mean config.learning_rate'),
+        ({'model__heads': 3}, 'config.model.width=16'),
+        ({'batch_size': 5}, 'a multiple of 2 for 2 devices'),
+        ({'data__vocab': 3}, 'config.data.vocab=3'),
+        ({'data__path': '/no/such/text'}, 'cannot read text file /no/such/text'),
+    ],
+)
+def test_bad_fields_end_before_anything_is_made(text, tmp_path, fields, message):
+    done = train(tmp_path / 'run', text, code=1, devices=2, **fields)
+    assert message in done.stderr
+    assert not (tmp_path / 'run' / 'checkpoints').exists()
+
+
+def test_work_directories_that_cannot_be_written(text, tmp_path):
+    (tmp_path / 'file').write_text('')
+    done = train(tmp_path / 'file' / 'run', text, code=1)
+    assert 'cannot be written to' in done.stderr
+    for script in ('eval.py', 'generate.py'):
+        words = [sys.executable, script, f'--workdir={tmp_path}/none']
+        words += ['--prompt=a'] if script == 'generate.py' else []
+        assert 'holds no run' in run(words, code=1).stderr
+
+
+def test_a_loss_that_is_not_finite_stops_and_loses_nothing(text, tmp_path):
+    train(tmp_path, text, steps=8)
+    kept = parameters(tmp_path)
+    fields = {'steps': 24, 'learning_rate': 1e30, 'optimizer.clip': 0.0, 'checkpoint_every': 1}
+    done = train(tmp_path, text, code=1, **fields)
+    assert 'the last good checkpoint is step' in done.stderr
+    assert 'config.skip_nonfinite=true' in done.stderr
+    step = int(done.stderr.split('last good checkpoint is step ')[1].split('.')[0])
+    assert step >= 8
+    assert kept
+    done = train(tmp_path, text, skip_nonfinite='true', **fields)
+    assert metrics(tmp_path)[-1]['skipped'] > 0
+
+
+def test_a_full_disk_is_survived(text, tmp_path):
+    """No file may grow beyond 8 KiB, as on a disk that is full; numbers are small, weights not."""
+    limited = 'import resource, runpy, sys\n'
+    limited += 'resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))\n'
+    limited += 'sys.argv = sys.argv[1:]; sys.path.insert(0, "."); runpy.run_path("train.py", run_name="__main__")\n'
+    train(tmp_path, text, steps=8, **{'model.width': 64})
+    kept = parameters(tmp_path)
+    words = command(tmp_path, text, **{'model.width': 64, 'log_every': 8})
+    words = [sys.executable, '-c', limited, *words[1:]]
+    done = subprocess.run(
+        words, cwd=ROOT, env=environment() | {'GLIBC_TUNABLES': ''}, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 1, done.stderr[-3000:]
+    assert 'could not be saved' in done.stderr
+    assert 'newest good checkpoint is step 8' in done.stderr
+    assert 'step     24' in done.stdout  # training itself went on to its end
+    assert parameters(tmp_path) == kept
+    done = train(tmp_path, text, **{'model.width': 64})
+    assert 'resumed        from step 8' in done.stdout
+    assert parameters(tmp_path)[0] == '24'
+
+
+def test_damaged_newest_checkpoint(text, whole, tmp_path):
+    train(tmp_path, text)
+    folder = tmp_path / 'checkpoints' / '24'
+    largest = max((p for p in folder.rglob('*') if p.is_file()), key=lambda p: p.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:100])
+    done = train(tmp_path, text)
+    assert 'checkpoints/24 is damaged' in done.stderr
+    assert 'falling back to step 20' in done.stderr
+    assert losses(tmp_path) == losses(whole[0])
+    assert parameters(tmp_path) == parameters(whole[0])
