@@ -151,7 +151,11 @@ def test_a_document_cannot_forge_the_end_marker(kind):
 
 @pytest.mark.parametrize(
     ('kind', 'vocab', 'accepted'),
-    [('bpe', 256, 'at least 257'), ('characters', 5, 'at least the .* distinct'), ('bytes', 9, '257')],
+    [
+        ('bpe', 256, 'at least 257'),
+        ('characters', 5, 'at least the .* distinct'),
+        ('bytes', 9, '257'),
+    ],
 )
 def test_vocabulary_smaller_than_the_alphabet(kind, vocab, accepted):
     with pytest.raises(ConfigError, match=accepted) as raised:
@@ -262,7 +266,9 @@ def test_processes_together_see_one_stream(monkeypatch, processes):
     for process in range(processes):
         monkeypatch.setattr(jax, 'process_index', lambda process=process: process)
         parts.append(batches())
-        rows.append([b['targets'][0] for b in pipeline.eval_batches(stream, context=8, batch_size=8)])
+        rows.append(
+            [b['targets'][0] for b in pipeline.eval_batches(stream, context=8, batch_size=8)]
+        )
     for n, batch in enumerate(whole):
         union = np.concatenate([part[n]['inputs'] for part in parts], axis=1)
         assert (union == batch['inputs']).all()

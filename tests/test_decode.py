@@ -33,7 +33,9 @@ def by_full_passes(trained, prompt, count):
     text = list(prompt)
     for _ in range(count):
         inputs = jnp.array([text])
-        text.append(int(model.apply({'params': params}, inputs, Context.of(inputs))[0][0, -1].argmax()))
+        text.append(
+            int(model.apply({'params': params}, inputs, Context.of(inputs))[0][0, -1].argmax())
+        )
     return text[len(prompt) :]
 
 
@@ -42,7 +44,9 @@ def test_greedy_equals_full_passes_for_unequal_prompts(trained):
     assert got == [by_full_passes(trained, prompt, 8) for prompt in PROMPTS]
 
 
-@pytest.mark.parametrize('how', [{'temperature': 0.0}, {'temperature': 1.0, 'top_k': 5, 'top_p': 0.9}])
+@pytest.mark.parametrize(
+    'how', [{'temperature': 0.0}, {'temperature': 1.0, 'top_k': 5, 'top_p': 0.9}]
+)
 def test_a_stream_is_the_whole_in_pieces(trained, how):
     whole = generator(trained, **how).generate(PROMPTS, 9, seed=4)
     for every in (1, 4):

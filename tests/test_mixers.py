@@ -8,7 +8,9 @@ import pytest
 from transformer import mixers, registry  # noqa: F401  (importing the package registers them)
 from transformer.context import Context
 
-MIXERS = [config for config, module in registry.registered().items() if hasattr(module, 'init_cache')]
+MIXERS = [
+    config for config, module in registry.registered().items() if hasattr(module, 'init_cache')
+]
 B, T, D = 2, 10, 32
 
 

@@ -171,9 +171,7 @@ def test_gpt2_small_has_its_published_size():
 
 def test_llama_7b_has_its_published_size():
     """6,738,415,616 parameters, counted on the reference implementation."""
-    options = DecoderOptions(
-        width=4096, depth=32, heads=32, hidden=11008, mlp='swiglu', tied=False
-    )
+    options = DecoderOptions(width=4096, depth=32, heads=32, hidden=11008, mlp='swiglu', tied=False)
     assert size_of(options, vocab=32000, context=4096) == 6_738_415_616
 
 

@@ -178,7 +178,9 @@ def test_schedule():
     assert max(rates) == 1.0
     assert all(a >= b for a, b in zip(rates[5:], rates[6:]))
     np.testing.assert_allclose(rates[-1], 0.1, atol=1e-3)
-    np.testing.assert_allclose(rates[52], 0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * 47 / 95)), rtol=1e-4)
+    np.testing.assert_allclose(
+        rates[52], 0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * 47 / 95)), rtol=1e-4
+    )
 
 
 def test_decay_pulls_at_matrices_only():

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
@@ -237,11 +238,13 @@ def _sums(leaves: list[jax.Array]) -> list[jax.Array]:
         if x.dtype.itemsize > 4 or x.dtype == bool:
             x = x.astype(jnp.uint32)
         words = jax.lax.bitcast_convert_type(x, f'uint{8 * x.dtype.itemsize}').astype(jnp.uint32)
-        total = jnp.zeros((), jnp.uint32)
-        for axis in range(words.ndim):
-            place = 2 * jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis) + 1
-            total += (words * (place + jnp.uint32(0x9E3779B1) * axis)).sum(dtype=jnp.uint32)
-        return total + words.sum(dtype=jnp.uint32)
+        place, stride = jnp.zeros(words.shape, jnp.uint32), 1
+        for axis in reversed(range(words.ndim)):
+            at = jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
+            place += at * np.uint32(stride % 2**32)
+            stride *= words.shape[axis]
+        # Odd weights have inverses modulo 2^32: no change to a single word goes unseen.
+        return (words * (2 * place + 1)).sum(dtype=jnp.uint32)
 
     return [one(x) for x in leaves]
 
