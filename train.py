@@ -5,6 +5,7 @@
 The same command again goes on from the last checkpoint. Ctrl-C and SIGTERM save and leave.
 """
 
+import contextlib
 from pathlib import Path
 
 from transformer import cli, hardware
@@ -24,12 +25,19 @@ def main() -> int:
     from transformer.experiment import Experiment
 
     experiment = Experiment.from_config(config)
-    with workdir.opened(flags.workdir) as directory:
-        return train(experiment, config, directory)
+    with workdir.opened(flags.workdir) as directory, contextlib.ExitStack() as cleanup:
+        return train(experiment, config, directory, cleanup)
 
 
-def train(experiment, config, directory: Path) -> int:
-    """One run from its first step, or its last checkpoint, to its last. Returns the exit code."""
+def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) -> int:
+    """One run from its first step, or its last checkpoint, to its last.
+
+    Args:
+      cleanup: told what must end in good order, whatever happens: a save under way, open files.
+
+    Returns:
+      The exit code.
+    """
     import math
     import time
 
@@ -97,6 +105,7 @@ def train(experiment, config, directory: Path) -> int:
         keep_best=experiment.checkpoint.keep_best,
         report=workdir.warn,
     )
+    cleanup.callback(checkpoints.close)
     restored = checkpoints.restore(abstract)
     if restored is None:
         state, start = jax.jit(init, out_shardings=shardings)(jax.random.key(experiment.seed)), 0
@@ -107,6 +116,7 @@ def train(experiment, config, directory: Path) -> int:
             raise UserError(f'{tokenizer_path} is not the tokenizer of the checkpoints; restore it')
         print(f'resumed        from step {start}')
     writer = Writer(directory, experiment.log, start, config.to_dict())
+    cleanup.callback(writer.close)
 
     ################################################################################
     # Compile, and say what is about to happen.
@@ -119,6 +129,7 @@ def train(experiment, config, directory: Path) -> int:
         first=start,
         prefetch=experiment.data.prefetch,
     )
+    cleanup.callback(batches.close)
     shape = (experiment.accumulation, experiment.batch_size // experiment.accumulation)
     abstract_batch = step.abstract_batch((*shape, experiment.context), mesh)
     jitted = step.jit_train_step(step.train_step_fn(model, tx, experiment), shardings, mesh)
@@ -151,6 +162,7 @@ def train(experiment, config, directory: Path) -> int:
             values = {k: float(v) for k, v in jax.device_get(metrics).items()}
             finite = math.isfinite(values['loss']) and math.isfinite(values['grad_norm'])
             if not finite and not experiment.skip_nonfinite:
+                checkpoints.wait()
                 saved = checkpoints.steps()
                 good = f'step {saved[-1]}' if saved else 'none'
                 raise NotFiniteError(
@@ -204,13 +216,11 @@ def train(experiment, config, directory: Path) -> int:
                 finish_step(n)
             if stop.signal:
                 break
-        checkpoints.close()
-        batches.close()
+        checkpoints.wait()
         if stop.signal and n < experiment.steps:
             say(
                 f'stopped after step {n}, saved in {directory}; the same command goes on from there'
             )
-            writer.close()
             return stop.exit_code
 
     ################################################################################
@@ -220,7 +230,6 @@ def train(experiment, config, directory: Path) -> int:
     plots.loss_curve(writer.records, directory / 'loss.png', str(directory))
     print(report.final(writer.records, corpus, directory))
     report.print_samples(model, state.params, tokenizer, experiment)
-    writer.close()
     print(f'total          {time.monotonic() - began:.0f} s')
     if checkpoints.failed:
         raise UserError(f'the last checkpoint was not saved; free space below {directory}')

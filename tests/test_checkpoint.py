@@ -150,6 +150,18 @@ def test_no_file_can_be_damaged_unnoticed(tmp_path):
         path.write_bytes(raw)
 
 
+def test_another_model_is_refused_and_left_alone(tmp_path):
+    saved(tmp_path / 'checkpoints', [None, None], keep_latest=2)
+    checkpoints = Checkpoints(tmp_path / 'checkpoints', keep_latest=2)
+    other = abstract()
+    wide = jax.ShapeDtypeStruct((64, 32), 'float32', sharding=other.params['a'].sharding)
+    for changed in (other.params | {'a': wide}, other.params | {'d': wide}, {'a': wide}):
+        with pytest.raises(UserError, match=r'2 is of another model .*params/[abd]'):
+            checkpoints.restore(other.replace(params=changed))
+    assert checkpoints.steps() == [1, 2]
+    assert not (tmp_path / 'damaged').exists()
+
+
 def test_all_damaged_is_an_error(tmp_path):
     saved(tmp_path, [None])
     empty(max(files(tmp_path, 1), key=lambda p: p.stat().st_size))

@@ -53,7 +53,7 @@ class Checkpoints:
         self._directory = Path(directory).absolute()
         self._read_only, self._report = read_only, report
         self._pending: int | None = None
-        self.failed = False
+        self.failed = self._closed = False
         self._options = ocp.CheckpointManagerOptions(
             best_fn=_goodness,
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
@@ -97,7 +97,8 @@ class Checkpoints:
         """
         self.wait()
         params, rest = _split(state)
-        meta = meta | {'checksums': checksums(params) | checksums(rest)}
+        both = {'params': params, 'rest': rest}
+        meta = meta | {'checksums': checksums(both), 'shapes': shapes(both)}
         items = ocp.args.Composite(
             params=ocp.args.StandardSave(params),
             rest=ocp.args.StandardSave(rest),
@@ -173,6 +174,8 @@ class Checkpoints:
             try:
                 with _quiet():
                     return read(step)
+            except UserError:
+                raise
             except Exception as error:  # many kinds: JSON, TensorStore, a missing file
                 is_last = i + 1 == len(wanted)
                 then = (
@@ -188,15 +191,27 @@ class Checkpoints:
         return None
 
     def _read(self, step: int, items: dict[str, Any]) -> dict[str, Any]:
+        only_meta = ocp.args.Composite(meta=ocp.args.JsonRestore())
+        meta = self._manager.restore(step, args=only_meta)['meta']
+        self._check_shapes(step, shapes(items), meta['shapes'], tuple(items))
         args = {name: ocp.args.StandardRestore(item) for name, item in items.items()}
-        composite = ocp.args.Composite(**args, meta=ocp.args.JsonRestore())
-        found = self._manager.restore(step, args=composite)
-        expected = found['meta']['checksums']
-        for name in items:
-            for path, value in checksums(found[name]).items():
-                if value != expected[path]:
-                    raise ValueError(f'checksum of {path} is {value}, not {expected[path]}')
-        return found
+        restored = self._manager.restore(step, args=ocp.args.Composite(**args))
+        found = {name: restored[name] for name in items}
+        for path, value in checksums(found).items():
+            if value != meta['checksums'][path]:
+                raise ValueError(f'checksum of {path} is {value}, not {meta["checksums"][path]}')
+        return found | {'meta': meta}
+
+    def _check_shapes(self, step: int, asked: dict, saved: dict, items: tuple[str, ...]) -> None:
+        """A checkpoint of another model is not a damaged one: it is refused, and left alone."""
+        saved = {path: shape for path, shape in saved.items() if path.split('/')[0] in items}
+        for path in sorted(asked.keys() | saved.keys()):
+            mine, theirs = asked.get(path, 'absent'), saved.get(path, 'absent')
+            if mine != theirs:
+                raise UserError(
+                    f'checkpoint {self._directory / str(step)} is of another model or optimizer: '
+                    f'{path} is {theirs} there and {mine} here'
+                )
 
     def _set_aside(self, step: int) -> None:
         """Makes room for a new checkpoint of a damaged one's step; the files stay, renamed."""
@@ -210,9 +225,11 @@ class Checkpoints:
         self._manager = self._open()
 
     def close(self) -> None:
-        """Waits for the save under way and ends the background threads."""
-        self.wait()
-        self._manager.close()
+        """Waits for the save under way and ends the background threads; again does nothing."""
+        if not self._closed:
+            self.wait()
+            self._manager.close()
+            self._closed = True
 
 
 def _goodness(metrics: dict[str, float]) -> float:
@@ -222,6 +239,11 @@ def _goodness(metrics: dict[str, float]) -> float:
 def _split(state: Any) -> tuple[Any, dict]:
     rest = {k: v for k, v in vars(state).items() if k != 'params'}
     return state.params, rest
+
+
+def shapes(tree: Any) -> dict[str, list[int]]:
+    """The shape of each array by path."""
+    return {p: list(x.shape) for p, x in zip(paths.names(tree), jax.tree.leaves(tree))}
 
 
 def checksums(tree: Any) -> dict[str, int]:

@@ -44,4 +44,6 @@ def make(experiment: Experiment) -> optax.GradientTransformation:
         weight_decay=o.weight_decay,
         mask=decay_mask,
     )
-    return optax.chain(optax.clip_by_global_norm(o.clip), adamw) if o.clip else adamw
+    # Both keep a state of the same form, so that clipping may change in the middle of a run.
+    clip = optax.clip_by_global_norm(o.clip) if o.clip else optax.identity()
+    return optax.chain(clip, adamw)
