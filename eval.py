@@ -33,11 +33,9 @@ def main() -> int:
     run = restore.load(flags.workdir, tokenizer, tokenizers.digest(tokenizer), flags.checkpoint)
     corpus = sources.load(experiment.data)
     stream = TokenStream.of(tokenizer, corpus.validation)
-    batches = pipeline.eval_batches(
-        stream,
-        context=experiment.context,
-        batch_size=experiment.batch_size // experiment.accumulation,
-    )
+    ways = run.mesh.shape['data'] * run.mesh.shape['fsdp']
+    rows = -(-experiment.batch_size // experiment.accumulation // ways) * ways
+    batches = pipeline.eval_batches(stream, context=experiment.context, batch_size=rows)
     perplexity = Perplexity(run.model, run.mesh, run.param_shardings)
     values = dict(perplexity(run.params, batches, stream.text_bytes))
     if flags.json:

@@ -71,21 +71,22 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     # Mesh: what cannot work on these devices is refused before anything is made.
     mesh = sharding.make_mesh(experiment.mesh)
     sharding.check_batch(experiment.batch_size, experiment.accumulation, experiment.context, mesh)
-    changes = workdir.save_config(directory, config)
-    for change in changes:
+    begun = workdir.has_checkpoint(directory)
+    for change in workdir.save_config(directory, config):
         print(f'changed since the last start: {change}')
 
     ################################################################################
-    # Data: documents -> tokenizer (of this run, made once) -> two streams of tokens.
+    # Data: documents -> tokenizer (made once, kept from the first checkpoint on) -> two streams.
     corpus = sources.load(experiment.data)
     tokenizer_path = directory / workdir.TOKENIZER
-    if not tokenizer_path.exists():
+    if not begun:
         made = tokenizers.train(experiment.data, corpus)
         workdir.write_atomically(tokenizer_path, made.to_json())
     tokenizer = tokenizers.load(tokenizer_path)
     train_stream = TokenStream.of(tokenizer, corpus.train)
     validation_stream = TokenStream.of(tokenizer, corpus.validation)
     pipeline.check(train_stream, validation_stream, corpus.name)
+    text_digest = train_stream.digest()
     print(f'data           {corpus.name}: {report.stream_sizes(train_stream, validation_stream)}')
     print(f'tokenizer      {experiment.data.tokenizer}, {tokenizer.vocab_size:,} tokens')
 
@@ -112,8 +113,8 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     else:
         state, meta = restored
         start = meta['step']
-        if meta['tokenizer'] != tokenizers.digest(tokenizer):
-            raise UserError(f'{tokenizer_path} is not the tokenizer of the checkpoints; restore it')
+        workdir.check_same('tokenizer', tokenizers.digest(tokenizer), meta['tokenizer'])
+        workdir.check_same('training text', text_digest, meta['data']['digest'])
         print(f'resumed        from step {start}')
     writer = Writer(directory, experiment.log, start, config.to_dict())
     cleanup.callback(writer.close)
@@ -198,11 +199,12 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
                 with speed.paused():
                     writer.sync()
                     meta = {'step': n, 'tokenizer': tokenizers.digest(tokenizer)}
-                    meta |= {'data': {'next_index': n}, 'config': config.to_dict()}
+                    meta |= {'data': {'next_index': n, 'digest': text_digest}}
+                    meta |= {'config': config.to_dict()}
                     loss = validation['loss'] if validation else None
                     checkpoints.save(n, state, meta, loss)
 
-        before = None
+        before, n = None, start
         for n in range(start + 1, experiment.steps + 1):
             with speed.waiting():
                 batch = sharding.put_batch(next(batches), mesh)

@@ -6,6 +6,7 @@ begins within a document reads on from there: its first position is 0, like that
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -52,6 +53,10 @@ class TokenStream:
     def predicted(self) -> int:
         """How many tokens of the stream a model predicts."""
         return len(self.tokens) - (1 if self.marked else len(self.starts))
+
+    def digest(self) -> str:
+        """Of the tokens: it changes with the text, the tokenizer and the order of documents."""
+        return hashlib.blake2b(self.tokens.tobytes(), digest_size=16).hexdigest()
 
     def row(self, start: int, length: int, *, wrap: bool) -> dict[str, np.ndarray]:
         """`length` inputs from offset `start`, with their targets.

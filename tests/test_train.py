@@ -242,6 +242,10 @@ def test_another_model_in_the_same_directory_refuses(text, whole):
     assert 'config.model.width=32' in done.stderr
     assert 'accepted: 16' in done.stderr
     assert parameters(workdir) == before
+    edited = text.with_name('edited.txt')
+    edited.write_text(text.read_text().replace('fox', 'fax'))
+    done = train(workdir, text, code=1, **{'data.path': edited})
+    assert 'the training text is not the one' in done.stderr
     again = train(workdir, text, log_every=5)
     assert 'config.log_every: 1 -> 5' in again.stdout
     assert 'the run is complete' in again.stdout
@@ -260,7 +264,7 @@ def test_another_model_in_the_same_directory_refuses(text, whole):
 def test_bad_fields_end_before_anything_is_made(text, tmp_path, fields, message):
     done = train(tmp_path / 'run', text, code=1, devices=2, **fields)
     assert message in done.stderr
-    assert not (tmp_path / 'run' / 'checkpoints').exists()
+    assert not list((tmp_path / 'run').glob('checkpoints/*'))
 
 
 def test_work_directories_that_cannot_be_written(text, tmp_path):

@@ -19,12 +19,15 @@ from transformer.errors import UserError
 
 
 def run(main: Callable[[], Any]) -> None:
-    """Runs `main` as a script: its result is the exit code, a `UserError` one line and exit 1."""
+    """Runs `main` as a script: its result is the exit code; a `UserError` is one line."""
     try:
         code = main()
     except UserError as error:
         print(f'error: {error}', file=sys.stderr, flush=True)
         code = 1
+    except KeyboardInterrupt:  # once training has begun, Ctrl-C saves first
+        print('\ninterrupted', file=sys.stderr, flush=True)
+        code = 130
     sys.exit(code)
 
 

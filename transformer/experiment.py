@@ -193,7 +193,7 @@ class Experiment:
         """The frozen form of a ConfigDict.
 
         Raises:
-          ConfigError: a field holds what it cannot.
+          ConfigError: a field holds what it cannot, or is not known (a config of another version).
         """
         from transformer.models import FAMILIES
 
@@ -201,18 +201,28 @@ class Experiment:
         if family not in FAMILIES:
             raise ConfigError('model.family', family, f'one of {", ".join(FAMILIES)}')
         values = {}
-        for field in dataclasses.fields(cls):
-            value = config[field.name]
-            kind = FAMILIES[family] if field.name == 'model' else field.type
+        kinds = {field.name: field.type for field in dataclasses.fields(cls)}
+        kinds['model'] = FAMILIES[family]
+        for name, value in config.items():
+            kind = kinds.get(name)
             if dataclasses.is_dataclass(kind):
-                value = kind(**{k: _freeze(v) for k, v in value.to_dict().items()})
-            values[field.name] = value
+                value = value.to_dict()
+                _no_strangers(value, [f.name for f in dataclasses.fields(kind)], f'{name}.')
+                value = kind(**{k: _freeze(v) for k, v in value.items()})
+            values[name] = value
+        _no_strangers(values, list(kinds), '')
         return cls(**values)
 
 
 def _require(field: str, value: Any, holds: bool, accepted: str) -> None:
     if not holds:
         raise ConfigError(field, value, accepted)
+
+
+def _no_strangers(values: dict, known: list[str], prefix: str) -> None:
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError(prefix + name, value, f'no such field; known: {", ".join(known)}')
 
 
 def _freeze(value: Any) -> Any:

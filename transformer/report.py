@@ -10,6 +10,7 @@ from typing import Any
 
 from transformer import hardware
 from transformer.decode import Generator, Sampling
+from transformer.errors import UserError
 from transformer.experiment import Experiment
 
 COMPRESSED_AT_MOST = 64 << 20  # bytes of validation text; xz takes a second a megabyte
@@ -111,9 +112,13 @@ def print_samples(model: Any, params: Any, tokenizer: Any, experiment: Experimen
     if not how.prompts:
         return
     begin = [] if tokenizer.end is None else [tokenizer.end]
-    prompts = [begin + tokenizer.encode(p) for p in how.prompts]
     sampling = Sampling(how.temperature, 0, how.top_p)
     generator = Generator(model, params, tokenizer.end, sampling)
-    rows = generator.generate(prompts, how.tokens, experiment.seed)
+    try:
+        prompts = [begin + tokenizer.encode(p) for p in how.prompts]
+        rows = generator.generate(prompts, how.tokens, experiment.seed)
+    except UserError as error:  # such as a character that this text lacks: no reason to fail
+        print(f'no samples: config.sample.prompts: {error}')
+        return
     for prompt, row in zip(how.prompts, rows):
         print(f'\n--- sample\n{prompt}{tokenizer.decode(row)}')

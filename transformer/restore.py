@@ -10,8 +10,8 @@ from jax.sharding import Mesh
 from transformer import hardware, sharding, workdir
 from transformer.checkpoint import Checkpoints
 from transformer.context import Context
-from transformer.errors import UserError
-from transformer.experiment import Experiment
+from transformer.errors import ConfigError, UserError
+from transformer.experiment import Experiment, MeshConfig
 from transformer.model import Decoder
 
 
@@ -62,7 +62,7 @@ def load(directory: Path, tokenizer: Any, digest: str, checkpoint: str) -> Resto
         raise UserError(f'--workdir={directory} holds no checkpoint yet')
     checkpoints = Checkpoints(folder, read_only=True, report=workdir.warn)
     step = _choose(checkpoints, checkpoint, directory)
-    mesh = sharding.make_mesh(experiment.mesh)
+    mesh = _any_mesh(experiment)
     model = build_model(experiment, tokenizer.vocab_size)
     inputs = jax.ShapeDtypeStruct((1, 8), 'int32')
     abstract = jax.eval_shape(
@@ -75,14 +75,18 @@ def load(directory: Path, tokenizer: Any, digest: str, checkpoint: str) -> Resto
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, shardings
     )
     params, meta = checkpoints.restore_params(abstract, step)
-    if meta['tokenizer'] != digest:
-        raise UserError(
-            f'{directory / workdir.TOKENIZER} is not the tokenizer that the model was trained with '
-            f'(SHA-256 {digest[:12]}, the checkpoint says {meta["tokenizer"][:12]})'
-        )
+    workdir.check_same('tokenizer', digest, meta['tokenizer'])
     loss = checkpoints.validation_loss(meta['step'])
     checkpoints.close()
     return Restored(experiment, model, params, shardings, mesh, meta['step'], loss)
+
+
+def _any_mesh(experiment: Experiment) -> Mesh:
+    """The mesh of the run, or plain copies where these devices cannot form it."""
+    try:
+        return sharding.make_mesh(experiment.mesh)
+    except ConfigError:
+        return sharding.make_mesh(MeshConfig())
 
 
 def _choose(checkpoints: Checkpoints, wanted: str, directory: Path) -> int | None:

@@ -21,7 +21,7 @@ CONFIG, TOKENIZER, METRICS, CHECKPOINTS = (
 # A run may be continued with any other field changed; these make it what it is.
 IDENTITY = ('model', 'data', 'context', 'batch_size', 'seed')
 # ... except for where the data lies and how it is fetched.
-FREE = ('data.directory', 'data.prefetch', 'model.attention')
+FREE = ('data.path', 'data.directory', 'data.prefetch', 'model.attention')
 
 
 @contextlib.contextmanager
@@ -85,6 +85,8 @@ def read_config(path: Path) -> ml_collections.ConfigDict:
 def save_config(path: Path, config: ml_collections.ConfigDict) -> list[str]:
     """Saves the config of a run that begins or goes on.
 
+    Until the first checkpoint everything may change; then, what makes the run what it is may not.
+
     Returns:
       What has changed since the last start, a phrase each.
 
@@ -92,7 +94,7 @@ def save_config(path: Path, config: ml_collections.ConfigDict) -> list[str]:
       UserError: the directory holds a run of another model, on other data or with another seed.
     """
     changes = []
-    if (path / CONFIG).exists():
+    if has_checkpoint(path):
         old, new = _flat(read_config(path)), _flat(config)
         for field in sorted(old.keys() | new.keys()):
             before, after = old.get(field), new.get(field)
@@ -106,6 +108,21 @@ def save_config(path: Path, config: ml_collections.ConfigDict) -> list[str]:
             changes.append(f'config.{field}: {before!r} -> {after!r}')
     write_atomically(path / CONFIG, json.dumps(config.to_dict(), indent=2) + '\n')
     return changes
+
+
+def has_checkpoint(path: Path) -> bool:
+    """Whether a run has saved anything here, whole or damaged."""
+    found = [*path.glob(f'{CHECKPOINTS}/[0-9]*'), *path.glob('damaged/[0-9]*')]
+    return any(p.name.split('-')[0].isdigit() for p in found)
+
+
+def check_same(what: str, here: str, saved: str) -> None:
+    """Raises a `UserError` where a digest is not the one that the checkpoint was made with."""
+    if here != saved:
+        raise UserError(
+            f'the {what} is not the one that the checkpoints were made with (digest {here[:12]}, '
+            f'they say {saved[:12]}); put it back, or begin in a new --workdir'
+        )
 
 
 def _flat(config: ml_collections.ConfigDict, prefix: str = '') -> dict[str, object]:
