@@ -56,9 +56,8 @@ def main() -> int:
     experiment = Experiment.from_config(workdir.read_config(flags.workdir))
     hardware.enable_compilation_cache(experiment.compilation_cache)
     tokenizer = tokenizers.load(flags.workdir / workdir.TOKENIZER)
-    # A document begins with the end marker, where the tokenizer has one.
-    begin = [] if tokenizer.end is None else [tokenizer.end]
-    prompts = [begin + tokenizer.encode(text) for text in texts]
+    # Without an end marker before it, a prompt is read as the middle of a document.
+    prompts = [tokenizer.encode(text) for text in texts]
     run = restore.load(flags.workdir, tokenizer, tokenizers.digest(tokenizer), flags.checkpoint)
     generator = Generator(run.model, run.params, tokenizer.end, sampling)
 

@@ -111,11 +111,10 @@ def print_samples(model: Any, params: Any, tokenizer: Any, experiment: Experimen
     how = experiment.sample
     if not how.prompts:
         return
-    begin = [] if tokenizer.end is None else [tokenizer.end]
     sampling = Sampling(how.temperature, 0, how.top_p)
     generator = Generator(model, params, tokenizer.end, sampling)
     try:
-        prompts = [begin + tokenizer.encode(p) for p in how.prompts]
+        prompts = [tokenizer.encode(p) for p in how.prompts]
         rows = generator.generate(prompts, how.tokens, experiment.seed)
     except UserError as error:  # such as a character that this text lacks: no reason to fail
         print(f'no samples: config.sample.prompts: {error}')
