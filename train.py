@@ -180,8 +180,8 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
                 writer.write(n, 'train', record)
                 say(f'step {n:>6}  {terminal.values(record)}')
 
-        def finish_step(n: int) -> None:
-            """Evaluates and saves where step n asks for it."""
+        def finish_step(n: int, leaving: bool) -> None:
+            """Evaluates and saves where step n asks for it, and saves before leaving."""
             validation = None
             if report.due(n, experiment.eval_every, experiment.steps):
                 with speed.paused():
@@ -191,20 +191,16 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
                     say(f'step {n:>6}  validation  {terminal.values(validation)}')
             is_best = validation is not None and (best is None or validation['loss'] < best[1])
             is_best = is_best and experiment.checkpoint.keep_best > 0
-            if (
-                is_best
-                or stop.signal
-                or report.due(n, experiment.checkpoint_every, experiment.steps)
-            ):
+            if is_best or leaving or report.due(n, experiment.checkpoint_every, experiment.steps):
                 with speed.paused():
                     writer.sync()
                     meta = {'step': n, 'tokenizer': tokenizers.digest(tokenizer)}
                     meta |= {'data': {'next_index': n, 'digest': text_digest}}
                     meta |= {'config': config.to_dict()}
-                    loss = validation['loss'] if validation else None
-                    checkpoints.save(n, state, meta, loss)
+                    loss = validation['loss'] if validation else math.nan
+                    checkpoints.save(n, state, meta, loss if math.isfinite(loss) else None)
 
-        before, n = None, start
+        before, leaving = None, False
         for n in range(start + 1, experiment.steps + 1):
             with speed.waiting():
                 batch = sharding.put_batch(next(batches), mesh)
@@ -212,14 +208,18 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
             if before is not None:
                 settle(*before)
             before = n, metrics
-            if report.busy(n, experiment) or stop.signal:
+            # Read once: a signal that comes after this line waits for the next step.
+            leaving = stop.signal is not None and n < experiment.steps
+            if report.busy(n, experiment) or leaving:
                 settle(*before)
                 before = None
-                finish_step(n)
-            if stop.signal:
+                finish_step(n, leaving)
+            if leaving:
                 break
         checkpoints.wait()
-        if stop.signal and n < experiment.steps:
+        if leaving:
+            if checkpoints.failed:
+                raise UserError(f'stopped after step {n}, which could not be saved in {directory}')
             say(
                 f'stopped after step {n}, saved in {directory}; the same command goes on from there'
             )

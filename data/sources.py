@@ -51,7 +51,7 @@ def read_text(path: Path, errors: str = 'strict') -> str:
     if nul >= 0:
         raise UserError(f'{path} is binary, not text: NUL byte at offset {nul}')
     try:
-        return raw.decode('utf-8-sig' if errors == 'strict' else 'utf-8', errors)
+        return raw.decode('utf-8-sig', errors)
     except UnicodeDecodeError as error:
         bad = raw[error.start]
         raise UserError(
