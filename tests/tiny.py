@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 
+from transformer.context import Context
 from transformer.experiment import Experiment, default_config
 from transformer.model import Decoder
 from transformer.models.decoder import DecoderOptions
@@ -49,10 +50,18 @@ def batch(A=1, B=8, T=CONTEXT, seed=0) -> dict[str, np.ndarray]:
     }
 
 
-def noisy(params, seed=1):
+def init(model):
+    """Fresh parameters, compiled as one program."""
+    inputs = np.zeros((1, 8), np.int32)
+    first = jax.jit(lambda key: model.init(key, inputs, Context.of(inputs))['params'])
+    return first(jax.random.key(0))
+
+
+@jax.jit
+def noisy(params):
     """Parameters with all scales and biases away from one and zero."""
     leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    keys = jax.random.split(jax.random.key(1), len(leaves))
     return tree.unflatten(
         [x + 0.1 * jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves)]
     )
