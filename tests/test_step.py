@@ -221,6 +221,7 @@ def test_clipping_bounds_the_update(monkeypatch):
         ({'data': 2, 'fsdp': 2}, 'mesh.data', r'data 2 \* fsdp 2 = 4'),
         ({'fsdp': -1}, 'mesh.fsdp', 'one axis only'),
         ({'tensor': 0}, 'mesh.tensor', 'above 0'),
+        ({'data': 1, 'expert': 8}, 'mesh.expert', 'no model here has experts'),
     ],
 )
 def test_meshes_that_do_not_fit(axes, field, accepted):

@@ -49,6 +49,8 @@ def make_mesh(config: MeshConfig) -> Mesh:
             raise ConfigError(
                 f'mesh.{axis}', size, 'a whole number above 0, or -1 for what is left'
             )
+    if config.expert != 1:  # nothing is split along it yet: the devices would do the same work
+        raise ConfigError('mesh.expert', config.expert, '1: no model here has experts')
     free = [axis for axis, size in sizes.items() if size == -1]
     if len(free) > 1:
         raise ConfigError(
