@@ -1,6 +1,10 @@
-"""Evaluates a trained model on its validation split, every token once.
+"""Evaluates a trained model on its validation split, every example once.
 
-python eval.py --workdir=runs/quickstart
+    python eval.py --workdir=runs/quickstart
+    python eval.py --workdir=runs/translate --split=test --beam=4
+
+A sequence-to-sequence model also writes the targets, and BLEU, ROUGE and token F1 compare them with
+the references; `--save=FILE` keeps what it wrote.
 """
 
 import json
@@ -13,6 +17,12 @@ def main() -> int:
     parser = cli.parser(__doc__)
     parser.add_argument('--workdir', required=True, type=Path, help='of the training run')
     parser.add_argument('--checkpoint', default='best', help='best, latest or a step')
+    parser.add_argument('--split', default='validation', help='validation or test')
+    parser.add_argument(
+        '--beam', type=int, default=1, help='hypotheses of a beam search; 1: greedy'
+    )
+    parser.add_argument('--length_penalty', type=float, default=0.6, help='of the beam search')
+    parser.add_argument('--save', type=Path, metavar='FILE', help='generated targets, a line each')
     parser.add_argument('--json', action='store_true', help='prints one JSON object')
     flags, overrides = cli.parse(parser)
     if overrides:
@@ -20,33 +30,65 @@ def main() -> int:
 
     import absl.logging
 
-    from data import pipeline, sources, tokenizers
-    from data.packing import TokenStream
+    from data import feed, sources
+    from data import tokenizers as saved
     from transformer import restore, terminal, workdir
-    from transformer.evaluators import Perplexity
+    from transformer.errors import UserError
+    from transformer.evaluators import Scores
     from transformer.experiment import Experiment
 
     absl.logging.set_verbosity(absl.logging.ERROR)
     experiment = Experiment.from_config(workdir.read_config(flags.workdir))
     hardware.enable_compilation_cache(experiment.compilation_cache)
-    tokenizer = tokenizers.load(flags.workdir / workdir.TOKENIZER)
-    run = restore.load(flags.workdir, tokenizer, tokenizers.digest(tokenizer), flags.checkpoint)
-    corpus = sources.load(experiment.data)
-    stream = TokenStream.of(tokenizer, corpus.validation)
+    objective = experiment.objective
+    tokenizer = None
+    if objective.RECORDS != 'images':
+        tokenizer = saved.load(flags.workdir / workdir.TOKENIZER)
+    run = restore.load(flags.workdir, saved.digest(tokenizer), flags.checkpoint)
+    corpus = sources.load(experiment.data, objective)
+    rows = feed.load(experiment, corpus, tokenizer)
+    splits = {'validation': rows.validation, 'test': rows.test}
+    split = splits.get(flags.split)
+    if split is None:
+        accepted = ', '.join(name for name, found in splits.items() if found is not None)
+        raise UserError(f'--split={flags.split}: accepted: {accepted} (config.data.test_split)')
     ways = run.mesh.shape['data'] * run.mesh.shape['fsdp']
-    rows = -(-experiment.batch_size // experiment.accumulation // ways) * ways
-    batches = pipeline.eval_batches(stream, context=experiment.context, batch_size=rows)
-    perplexity = Perplexity(run.model, run.mesh, run.param_shardings)
-    values = dict(perplexity(run.params, batches, stream.text_bytes))
+    local = -(-experiment.batch_size // experiment.accumulation // ways) * ways
+    scores = Scores(run.model, objective, run.classes, run.mesh, run.param_shardings)
+    batches = feed.eval_batches(split, batch_size=local)
+    values = dict(scores(run.params, batches, split.text_bytes))
+    if objective.kind == 'seq2seq':
+        values |= written(run, objective, tokenizer, split.records, flags)
     if flags.json:
-        print(json.dumps({'step': run.step, 'split': 'validation', **values}))
+        print(json.dumps({'step': run.step, 'split': flags.split, **values}))
         return 0
-    print(f'step {run.step}  validation of {corpus.name}')
+    print(f'step {run.step}  {flags.split} of {corpus.name}')
     print(terminal.values(values))
-    if run.validation_loss is not None:
+    if run.validation_loss is not None and flags.split == 'validation':
         difference = abs(values['loss'] - run.validation_loss)
         print(f'training measured loss {run.validation_loss:.6f} here; difference {difference:.1e}')
     return 0
+
+
+def written(run, objective, tokenizer, pairs, flags) -> dict:
+    """Scores of the targets that the model writes for the sources of `pairs`."""
+    from transformer.beam import Beam
+    from transformer.evaluators import generated
+    from transformer.respond import Speaker, respond
+    from transformer.sampling import Sampling
+
+    how = Sampling(0.0) if flags.beam == 1 else Beam(flags.beam, flags.length_penalty)
+    speaker = Speaker(run.writer, run.params, tokenizer, objective, how=how)
+    answers: list[str] = [''] * len(pairs)
+    # Sources of similar lengths together: less padding, and few programs to compile.
+    order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]))
+    for start in range(0, len(order), 64):
+        chosen = order[start : start + 64]
+        for i, answer in zip(chosen, respond(speaker, [pairs[i][0] for i in chosen])):
+            answers[i] = answer.strip()
+    if flags.save:
+        flags.save.write_text(''.join(f'{answer}\n' for answer in answers), encoding='utf-8')
+    return dict(generated(answers, [target for _, target in pairs], objective.lowercase))
 
 
 if __name__ == '__main__':

@@ -1,9 +1,13 @@
-"""Text from a trained model.
+"""What a trained model says to a text.
 
     python generate.py --workdir=runs/quickstart --prompt="def "
     python generate.py --workdir=runs/quickstart --prompts=prompts.txt --temperature=0
+    python generate.py --workdir=runs/translate --prompt="ein hund läuft ." --beam=4
+    python generate.py --workdir=runs/masked --prompt="import [MASK] as np"
 
-One prompt is written to the terminal as it grows; several are completed in one batch.
+A decoder continues the text: one prompt is written to the terminal as it grows, several are
+completed in one batch. An encoder-decoder writes the target, a masked model the likeliest tokens of
+each [MASK], a classifier the class.
 """
 
 import json
@@ -20,10 +24,12 @@ def main() -> int:
     add('--checkpoint', default='best', help='best, latest or a step')
     add('--prompt', action='append', default=[], help='text to continue; may be given again')
     add('--prompts', type=Path, metavar='FILE', help='a file with a prompt on each line')
-    add('--max_tokens', type=int, default=200, help='new tokens at most (200)')
+    add('--max_tokens', type=int, help='new tokens at most (200, or the target context)')
     add('--temperature', type=float, default=0.8, help='0 takes the likeliest token (0.8)')
     add('--top_k', type=int, default=0, help='only so many of the likeliest tokens; 0: all')
     add('--top_p', type=float, default=0.95, help='only the likeliest up to this share (0.95)')
+    add('--beam', type=int, default=0, help='hypotheses of a beam search (encoder-decoders)')
+    add('--length_penalty', type=float, default=0.6, help='of the beam search (0.6)')
     add('--seed', type=int, default=0, help='the same seed gives the same text')
     add('--json', action='store_true', help='prints one JSON object a prompt')
     flags, overrides = cli.parse(parser)
@@ -34,12 +40,17 @@ def main() -> int:
 
     from data import sources, tokenizers
     from transformer import restore, workdir
-    from transformer.decode import Generator, Sampling
+    from transformer.beam import Beam
+    from transformer.decode import Generator
     from transformer.errors import UserError
     from transformer.experiment import Experiment
+    from transformer.respond import Speaker, respond
+    from transformer.sampling import Sampling
 
     absl.logging.set_verbosity(absl.logging.ERROR)
-    sampling = Sampling(flags.temperature, flags.top_k, flags.top_p)
+    how = Sampling(flags.temperature, flags.top_k, flags.top_p)
+    if flags.beam:
+        how = Beam(flags.beam, flags.length_penalty)
     texts = list(flags.prompt)
     if flags.prompts:
         texts += sources.read_text(flags.prompts).splitlines()
@@ -55,32 +66,40 @@ def main() -> int:
         raise UserError(f"{where}='': a prompt is empty; accepted: at least one character")
     experiment = Experiment.from_config(workdir.read_config(flags.workdir))
     hardware.enable_compilation_cache(experiment.compilation_cache)
+    objective = experiment.objective
+    if objective.RECORDS == 'images':
+        raise UserError(f'--workdir={flags.workdir} holds a model of images; eval.py measures it')
     tokenizer = tokenizers.load(flags.workdir / workdir.TOKENIZER)
-    # Without an end marker before it, a prompt is read as the middle of a document.
-    prompts = [tokenizer.encode(text) for text in texts]
-    run = restore.load(flags.workdir, tokenizer, tokenizers.digest(tokenizer), flags.checkpoint)
-    generator = Generator(run.model, run.params, tokenizer.end, sampling)
-
-    if len(texts) == 1 and not flags.json:
-        stream(generator, tokenizer, texts[0], prompts[0], flags)
+    run = restore.load(flags.workdir, tokenizers.digest(tokenizer), flags.checkpoint)
+    continues = objective.SHAPE == 'decoder'
+    if continues and len(texts) == 1 and not flags.json and not flags.beam:
+        # Without an end marker before it, a prompt is read as the middle of a document.
+        generator = Generator(run.writer, run.params, tokenizer.end, how)
+        stream(generator, tokenizer, texts[0], tokenizer.encode(texts[0]), flags)
         return 0
-    rows = generator.generate(prompts, flags.max_tokens, flags.seed)
-    for i, (text, row) in enumerate(zip(texts, rows)):
-        completion = tokenizer.decode(row)
+    # 0 would mean the model's own: an impossible number is refused, not replaced.
+    room = 0 if flags.max_tokens is None else flags.max_tokens or -1
+    speaker = Speaker(
+        run.writer, run.params, tokenizer, objective, run.classes, how, room, flags.seed
+    )
+    for i, (text, answer) in enumerate(zip(texts, respond(speaker, texts))):
         if flags.json:
-            record = {'prompt': text, 'completion': completion, 'tokens': len(row)}
+            record = {'prompt': text, 'completion': answer}
+            if continues:
+                record['tokens'] = len(tokenizer.encode(answer))
             print(json.dumps(record | {'step': run.step}))
         else:
-            print(f'--- {i + 1}\n{text}{completion}')
+            print(f'--- {i + 1}\n{text}{"" if continues else " -> "}{answer}')
     return 0
 
 
 def stream(generator, tokenizer, text: str, prompt: list[int], flags) -> None:
     """Writes the text as it grows; half a character waits for its other half."""
     sys.stdout.write(text)
-    every = 1 if sys.stdout.isatty() else flags.max_tokens
+    room = 200 if flags.max_tokens is None else flags.max_tokens
+    every = 1 if sys.stdout.isatty() else room
     made, shown = [], 0
-    for (new,) in generator.stream([prompt], flags.max_tokens, flags.seed, every=every):
+    for (new,) in generator.stream([prompt], room, flags.seed, every=every):
         made += new
         decoded = tokenizer.decode(made)
         whole = len(decoded.rstrip('\ufffd'))

@@ -31,11 +31,19 @@ setuptools.setup(
         'rich>=13.0',
     ],
     extras_require={
-        'test': ['pytest>=8.0', 'ruff>=0.12'],
+        'test': [
+            'pytest>=8.0',
+            'pytest-xdist>=3.6',
+            'ruff>=0.12',
+            'sacrebleu>=2.4',
+            'scikit-learn>=1.5',
+        ],
+        'eval': ['sacrebleu>=2.4'],
+        'digits': ['scikit-learn>=1.5'],
         'tpu': ['jax[tpu]>=0.10.2'],
         'gpu': ['jax[cuda13]>=0.10.2'],
         'cuda12': ['jax[cuda12]>=0.10.2'],
         'wandb': ['wandb>=0.20'],
-        'dev': ['pytest>=8.0', 'ruff>=0.12', 'build>=1.0'],
+        'dev': ['pytest>=8.0', 'pytest-xdist>=3.6', 'ruff>=0.12', 'build>=1.0'],
     },
 )

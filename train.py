@@ -44,8 +44,7 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     import absl.logging
     import jax
 
-    from data import pipeline, sources, tokenizers
-    from data.packing import TokenStream
+    from data import feed, sources, tokenizers
     from transformer import (
         optim,
         plots,
@@ -59,9 +58,11 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     )
     from transformer.checkpoint import Checkpoints
     from transformer.errors import NotFiniteError, UserError
-    from transformer.evaluators import Perplexity
+    from transformer.evaluators import Scores
     from transformer.metrics import Writer
+    from transformer.respond import Speaker
     from transformer.restore import build_model
+    from transformer.sampling import Sampling
 
     began = time.monotonic()
     absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax and TFDS talk a lot
@@ -76,23 +77,28 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
         print(f'changed since the last start: {change}')
 
     ################################################################################
-    # Data: documents -> tokenizer (made once, kept from the first checkpoint on) -> two streams.
-    corpus = sources.load(experiment.data)
-    tokenizer_path = directory / workdir.TOKENIZER
-    if not begun:
-        made = tokenizers.train(experiment.data, corpus)
-        workdir.write_atomically(tokenizer_path, made.to_json())
-    tokenizer = tokenizers.load(tokenizer_path)
-    train_stream = TokenStream.of(tokenizer, corpus.train)
-    validation_stream = TokenStream.of(tokenizer, corpus.validation)
-    pipeline.check(train_stream, validation_stream, corpus.name)
-    text_digest = train_stream.digest()
-    print(f'data           {corpus.name}: {report.stream_sizes(train_stream, validation_stream)}')
-    print(f'tokenizer      {experiment.data.tokenizer}, {tokenizer.vocab_size:,} tokens')
+    # Data: examples -> tokenizer (made once, kept from the first checkpoint on) -> rows.
+    objective = experiment.objective
+    corpus = sources.load(experiment.data, objective)
+    tokenizer = None
+    if objective.RECORDS != 'images':
+        tokenizer_path = directory / workdir.TOKENIZER
+        if not begun:
+            made = tokenizers.train(experiment.data, corpus, objective.special_tokens)
+            workdir.write_atomically(tokenizer_path, made.to_json())
+        tokenizer = tokenizers.load(tokenizer_path)
+    rows = feed.load(experiment, corpus, tokenizer)
+    vocab = tokenizer.vocab_size if tokenizer else 0
+    print(f'data           {rows.name}: {rows.summary}')
+    if tokenizer:
+        print(f'tokenizer      {experiment.data.tokenizer}, {vocab:,} tokens')
+    example = next(feed.eval_batches(rows.train, batch_size=1))
+    target = example['targets'].shape[2] if 'decoder_inputs' in example else 0
+    workdir.save_task(directory, vocab, rows.classes, target)
 
     ################################################################################
     # Model and state, made in place on the mesh.
-    model = build_model(experiment, tokenizer.vocab_size)
+    model = build_model(experiment, vocab, len(rows.classes), target)
     tx = optim.make(experiment)
     init = step.init_fn(model, tx)
     abstract = step.abstract_state(init, tx, mesh)
@@ -114,16 +120,15 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
         state, meta = restored
         start = meta['step']
         workdir.check_same('tokenizer', tokenizers.digest(tokenizer), meta['tokenizer'])
-        workdir.check_same('training text', text_digest, meta['data']['digest'])
+        workdir.check_same('training data', rows.digest, meta['data']['digest'])
         print(f'resumed        from step {start}')
     writer = Writer(directory, experiment.log, start, config.to_dict())
     cleanup.callback(writer.close)
 
     ################################################################################
     # Compile, and say what is about to happen.
-    batches = pipeline.train_batches(
-        train_stream,
-        context=experiment.context,
+    batches = feed.train_batches(
+        rows.train,
         batch_size=experiment.batch_size,
         accumulation=experiment.accumulation,
         seed=experiment.seed,
@@ -131,30 +136,30 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
         prefetch=experiment.data.prefetch,
     )
     cleanup.callback(batches.close)
-    shape = (experiment.accumulation, experiment.batch_size // experiment.accumulation)
-    abstract_batch = step.abstract_batch((*shape, experiment.context), mesh)
+    first = next(batches)
     jitted = step.jit_train_step(step.train_step_fn(model, tx, experiment), shardings, mesh)
     compiling = time.monotonic()
-    train_step = jitted.lower(abstract, abstract_batch).compile()
-    tokens_a_step = experiment.batch_size * experiment.context
-    print(summary.describe(state, model.config, mesh, tokens_a_step, train_step))
+    train_step = jitted.lower(abstract, step.abstract_batch(first, mesh)).compile()
+    print(summary.describe(state, model.config, mesh, experiment.batch_size, train_step))
     print(f'compiled       in {time.monotonic() - compiling:.1f} s', flush=True)
 
-    perplexity = Perplexity(model, mesh, shardings.params)
+    scores = Scores(model, objective, rows.classes, mesh, shardings.params)
 
     def evaluate(params) -> dict[str, float]:
-        rows = experiment.batch_size // experiment.accumulation
-        batches = pipeline.eval_batches(
-            validation_stream, context=experiment.context, batch_size=rows
-        )
-        return dict(perplexity(params, batches, validation_stream.text_bytes))
+        local = experiment.batch_size // experiment.accumulation
+        held_out = feed.eval_batches(rows.validation, batch_size=local)
+        return dict(scores(params, held_out, rows.validation.text_bytes))
 
     ################################################################################
     # The loop. Numbers are read one step late, so that the device never waits for them.
+    lengths = [length for _, length in summary.stacks(model.config).values()]
     speed = report.Speed(
-        tokens_a_step, summary.flops_per_token(state.params, model.config), jax.device_count()
+        experiment.batch_size * sum(lengths),
+        experiment.batch_size * summary.flops_per_row(state.params, model.config),
+        jax.device_count(),
     )
-    bits = train_stream.predicted / math.log(2) / train_stream.text_bytes
+    text = rows.train.text_bytes
+    bits = rows.train.predicted / math.log(2) / text if text else 0.0
     progress = terminal.progress(experiment.steps, start)
     with signals.graceful() as stop, progress as (advance, say):
 
@@ -174,9 +179,14 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
             advance(n)
             if report.due(n, experiment.log_every, experiment.steps) or n == 1:
                 loss = values.pop('loss')
-                record = {'loss': loss, 'perplexity': math.exp(min(loss, 700.0))}
-                record |= {'bits_per_byte': loss * bits, **values, **speed.since_last(n)}
-                record |= {name: int(record[name]) for name in ('tokens', 'skipped')}
+                record = {'loss': loss}
+                if not rows.classes:
+                    record['perplexity'] = math.exp(min(loss, 700.0))
+                if bits:
+                    record['bits_per_byte'] = loss * bits
+                record |= values | speed.since_last(n)
+                counts = ('tokens', 'skipped', 'experts/dropped')
+                record |= {name: int(record[name]) for name in counts if name in record}
                 writer.write(n, 'train', record)
                 say(f'step {n:>6}  {terminal.values(record)}')
 
@@ -195,7 +205,7 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
                 with speed.paused():
                     writer.sync()
                     meta = {'step': n, 'tokenizer': tokenizers.digest(tokenizer)}
-                    meta |= {'data': {'next_index': n, 'digest': text_digest}}
+                    meta |= {'data': {'next_index': n, 'digest': rows.digest}}
                     meta |= {'config': config.to_dict()}
                     loss = validation['loss'] if validation else math.nan
                     checkpoints.save(n, state, meta, loss if math.isfinite(loss) else None)
@@ -203,7 +213,7 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
         before, leaving = None, False
         for n in range(start + 1, experiment.steps + 1):
             with speed.waiting():
-                batch = sharding.put_batch(next(batches), mesh)
+                batch = sharding.put_batch(first if n == start + 1 else next(batches), mesh)
             state, metrics = train_step(state, batch)
             if before is not None:
                 settle(*before)
@@ -230,8 +240,15 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     if start >= experiment.steps:
         print(f'the run is complete: step {start} of {experiment.steps}')
     plots.loss_curve(writer.records, directory / 'loss.png', str(directory))
-    print(report.final(writer.records, corpus, directory))
-    report.print_samples(model, state.params, tokenizer, experiment)
+    compared = corpus.validation_text() if rows.validation.text_bytes else b''
+    print(report.final(writer.records, compared, directory))
+    how = experiment.sample
+    chosen, room = Sampling(how.temperature, 0, how.top_p), how.tokens
+    if objective.SHAPE == 'encoder_decoder':
+        chosen, room = Sampling(0.0), 0
+    writer_model = build_model(experiment, vocab, len(rows.classes), target, decode=True)
+    speaker = Speaker(writer_model, state.params, tokenizer, objective, rows.classes, chosen, room)
+    report.print_samples(speaker, how.prompts)
     print(f'total          {time.monotonic() - began:.0f} s')
     if checkpoints.failed:
         raise UserError(f'the last checkpoint was not saved; free space below {directory}')

@@ -58,33 +58,54 @@ class TokenStream:
         """Of the tokens: it changes with the text, the tokenizer and the order of documents."""
         return hashlib.blake2b(self.tokens.tobytes(), digest_size=16).hexdigest()
 
-    def row(self, start: int, length: int, *, wrap: bool) -> dict[str, np.ndarray]:
-        """`length` inputs from offset `start`, with their targets.
+    def window(self, start: int, length: int, *, wrap: bool) -> dict[str, np.ndarray]:
+        """`length` tokens from offset `start`: `inputs`, `positions`, `segment_ids`, int32 [T].
 
         Args:
           wrap: whether the stream goes on at its beginning after its end; otherwise what is missing
-            becomes padding: segment 0, weight 0.
+            becomes padding: segment 0.
+        """
+        at = np.arange(start, start + length)
+        real = np.ones(length, bool) if wrap else at < len(self.tokens)
+        at = at % len(self.tokens) if wrap else np.minimum(at, len(self.tokens) - 1)
+        segments, positions = self._segments(at)
+        return {
+            'inputs': np.where(real, self.tokens[at].astype(np.int32), 0),
+            'positions': np.where(real, positions, 0).astype(np.int32),
+            'segment_ids': np.where(real, segments, 0).astype(np.int32),
+        }
+
+    def row(self, start: int, length: int, *, wrap: bool) -> dict[str, np.ndarray]:
+        """`length` inputs from offset `start`, with the token after each as its target.
+
+        Args:
+          wrap: as of `window`; padding has weight 0.
 
         Returns:
-          `inputs`, `targets`, `positions`, `segment_ids` (int32) and `weights` (float32), [T].
+          What `window` gives, `targets` (int32) and `weights` (float32), [T].
         """
         size = len(self.tokens)
         at = np.arange(start, start + length + 1)
         real = np.ones(length, bool) if wrap else at[1:] < size
         at = at % size if wrap else np.minimum(at, size - 1)
         tokens = self.tokens[at].astype(np.int32)
-        document = np.searchsorted(self.starts, at, side='right')
-        # A wrapped row may hold the same document twice; where offsets fall, a new segment begins.
-        new = (document[1:] != document[:-1]) | (at[1:] < at[:-1])
-        segments = np.concatenate([[0], np.cumsum(new)])
-        begins = np.flatnonzero(np.concatenate([[True], new[:-1]]))
-        positions = np.arange(length) - begins[segments[:-1]]
+        segments, positions = self._segments(at)
         # Without a marker nothing tells that a document ends, so its successor is not predicted.
-        weights = real & (self.marked | ~new) & (at[1:] > at[:-1])
+        same = segments[1:] == segments[:-1]
+        weights = real & (self.marked | same) & (at[1:] > at[:-1])
         return {
             'inputs': np.where(real, tokens[:-1], 0),
             'targets': np.where(real, tokens[1:], 0),
-            'positions': np.where(real, positions, 0).astype(np.int32),
-            'segment_ids': np.where(real, segments[:-1] + 1, 0).astype(np.int32),
+            'positions': np.where(real, positions[:-1], 0).astype(np.int32),
+            'segment_ids': np.where(real, segments[:-1], 0).astype(np.int32),
             'weights': weights.astype(np.float32),
         }
+
+    def _segments(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers from 1 of the documents at consecutive offsets, and places within them."""
+        document = np.searchsorted(self.starts, at, side='right')
+        # A wrapped row may hold the same document twice; where offsets fall, a new segment begins.
+        new = (document[1:] != document[:-1]) | (at[1:] < at[:-1])
+        segments = np.concatenate([[1], 1 + np.cumsum(new)])
+        begins = np.flatnonzero(np.concatenate([[True], new]))
+        return segments, np.arange(len(at)) - begins[segments - 1]

@@ -1,9 +1,11 @@
 """Tokenizers: from text to token ids and back. Saved with the run as `tokenizer.json`.
 
 A tokenizer has `vocab_size`, `end` (the id that ends and begins documents, or None), `encode`,
-`encode_all`, `decode` and `save`.
+`encode_all`, `decode`, `special` and `to_json`. Special tokens are for objectives: text that spells
+one out is encoded as any other text.
 """
 
+import functools
 import hashlib
 import itertools
 import json
@@ -20,7 +22,44 @@ END = '<|endoftext|>'
 CHUNK = 1 << 20  # characters encoded in one call: bounds what the library holds at a time
 
 
-class BytePairs:
+class Tokenizer:
+    """What all tokenizers have.
+
+    Attributes:
+      vocab_size: number of tokens, special ones included.
+      specials: id of each special token by name, the end marker's too where there is one.
+    """
+
+    vocab_size: int
+    specials: dict[str, int]
+
+    @property
+    def end(self) -> int | None:
+        return self.specials.get(END)
+
+    def special(self, name: str) -> int:
+        """Id of a special token.
+
+        Raises:
+          UserError: the tokenizer was made without it.
+        """
+        if name not in self.specials:
+            known = ', '.join(self.specials) or 'none'
+            raise UserError(f'the tokenizer has no special token {name!r}; it has: {known}')
+        return self.specials[name]
+
+    @functools.cached_property
+    def ordinary(self) -> np.ndarray:
+        """Ids of the tokens that text is made of, ascending."""
+        return np.setdiff1d(np.arange(self.vocab_size), list(self.specials.values()))
+
+    @functools.cached_property
+    def pieces(self) -> tuple[str, ...]:
+        """The text of each token alone; part of a character is U+FFFD."""
+        return tuple(self.decode([i]) for i in range(self.vocab_size))
+
+
+class BytePairs(Tokenizer):
     """Byte-level BPE by the `tokenizers` library, https://arxiv.org/abs/1508.07909."""
 
     # Words with one leading blank, short runs of digits, runs of punctuation, blanks with their
@@ -34,21 +73,24 @@ class BytePairs:
         # A document that spells out the end marker must not end there.
         self._tokenizer.encode_special_tokens = True
         self.vocab_size = tokenizer.get_vocab_size()
-        self.end = tokenizer.token_to_id(END)
+        added = tokenizer.get_added_tokens_decoder()
+        self.specials = {added[i].content: i for i in sorted(added) if added[i].special}
 
     @classmethod
-    def train(cls, corpus: Corpus, vocab: int) -> 'BytePairs':
-        """Learns `vocab` tokens from the training documents.
+    def train(cls, corpus: Corpus, vocab: int, special_tokens: Sequence[str]) -> 'BytePairs':
+        """Learns `vocab` tokens from the training records.
 
         Raises:
-          ConfigError: too small a vocabulary for all bytes and the end marker.
+          ConfigError: too small a vocabulary for all bytes and the special tokens.
         """
         import tokenizers
         from tokenizers import decoders, models, pre_tokenizers, trainers
 
         alphabet = pre_tokenizers.ByteLevel.alphabet()
-        if vocab < len(alphabet) + 1:
-            accepted = f'at least {len(alphabet) + 1}: every byte and the end marker'
+        special_tokens = [END, *(name for name in special_tokens if name != END)]
+        if vocab < len(alphabet) + len(special_tokens):
+            what = 'the end marker' if len(special_tokens) == 1 else 'the special tokens'
+            accepted = f'at least {len(alphabet) + len(special_tokens)}: every byte and {what}'
             raise ConfigError('data.vocab', vocab, accepted)
         tokenizer = tokenizers.Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -60,11 +102,11 @@ class BytePairs:
         tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
             vocab_size=vocab,
-            special_tokens=[END],
+            special_tokens=special_tokens,
             initial_alphabet=sorted(alphabet),
             show_progress=False,
         )
-        tokenizer.train_from_iterator(iter(corpus.train), trainer)
+        tokenizer.train_from_iterator(corpus.texts(), trainer)
         return cls(tokenizer)
 
     def encode(self, text: str) -> list[int]:
@@ -82,29 +124,33 @@ class BytePairs:
         return self._tokenizer.to_str()
 
 
-class Characters:
-    """One token a character; the alphabet is that of the whole text. Documents have no end."""
+class Characters(Tokenizer):
+    """One token a character; the alphabet is that of the whole text.
 
-    end = None
+    Documents have no end, unless the end marker is among the special tokens.
+    """
 
-    def __init__(self, alphabet: str):
+    def __init__(self, alphabet: str, special_tokens: Sequence[str] = ()):
         self._alphabet = np.array([ord(c) for c in alphabet], np.uint32)  # sorted
-        self._known = frozenset(alphabet)
-        self.vocab_size = len(alphabet)
+        self.specials = {name: len(alphabet) + i for i, name in enumerate(special_tokens)}
+        self._texts = [*alphabet, *special_tokens]
+        self.vocab_size = len(self._texts)
 
     @classmethod
-    def train(cls, corpus: Corpus, vocab: int) -> 'Characters':
-        """The alphabet of both splits, as in nanoGPT: a rare character may be in one alone.
+    def train(cls, corpus: Corpus, vocab: int, special_tokens: Sequence[str]) -> 'Characters':
+        """The alphabet of all splits, as in nanoGPT: a rare character may be in one alone.
 
         Raises:
           ConfigError: `vocab` is given and smaller than the alphabet.
         """
-        texts = itertools.chain(corpus.train, corpus.validation)
+        texts = itertools.chain(*(corpus.texts(s) for s in ('train', 'validation', 'test')))
         alphabet = ''.join(sorted(set().union(*(set(text) for text in texts))))
-        if vocab and vocab < len(alphabet):
+        if vocab and vocab < len(alphabet) + len(special_tokens):
             accepted = f'0, or at least the {len(alphabet)} distinct characters of the text'
+            if special_tokens:
+                accepted += f' and {len(special_tokens)} special tokens'
             raise ConfigError('data.vocab', vocab, accepted)
-        return cls(alphabet)
+        return cls(alphabet, special_tokens)
 
     def encode(self, text: str) -> list[int]:
         return self._ids(text).tolist()
@@ -114,40 +160,46 @@ class Characters:
 
     def _ids(self, text: str) -> np.ndarray:
         codes = np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)
-        ids = np.searchsorted(self._alphabet, codes).clip(max=self.vocab_size - 1)
+        ids = np.searchsorted(self._alphabet, codes).clip(max=len(self._alphabet) - 1)
         missing = np.flatnonzero(self._alphabet[ids] != codes)
         if missing.size:
             at = int(missing[0])
             raise UserError(
-                f'character {text[at]!r} at position {at} is not among the {self.vocab_size} '
+                f'character {text[at]!r} at position {at} is not among the {len(self._alphabet)} '
                 f'characters of the tokenizer: {"".join(map(chr, self._alphabet))!r}'
             )
         return ids.astype(np.uint32)
 
     def decode(self, ids: Sequence[int]) -> str:
-        return ''.join(chr(self._alphabet[i]) for i in ids)
+        return ''.join(self._texts[i] for i in ids)
 
     def to_json(self) -> str:
-        alphabet = ''.join(map(chr, self._alphabet))
-        return json.dumps({'type': 'characters', 'alphabet': alphabet})
+        saved = {'type': 'characters', 'alphabet': ''.join(map(chr, self._alphabet))}
+        return json.dumps(saved | ({'special': list(self.specials)} if self.specials else {}))
 
 
-class Bytes:
+class Bytes(Tokenizer):
     """One token a byte of UTF-8, and one that ends documents, https://arxiv.org/abs/2105.13626."""
 
-    vocab_size, end = 257, 256
+    def __init__(self, special_tokens: Sequence[str] = ()):
+        names = [END, *(name for name in special_tokens if name != END)]
+        self.specials = {name: 256 + i for i, name in enumerate(names)}
+        self._texts = [bytes([i]) for i in range(256)] + [name.encode() for name in names]
+        self.vocab_size = len(self._texts)
 
     @classmethod
-    def train(cls, corpus: Corpus, vocab: int) -> 'Bytes':
+    def train(cls, corpus: Corpus, vocab: int, special_tokens: Sequence[str]) -> 'Bytes':
         """Nothing to learn.
 
         Raises:
-          ConfigError: `vocab` is given and is not 257.
+          ConfigError: `vocab` is given and is not 257 and the special tokens.
         """
         del corpus
-        if vocab not in (0, cls.vocab_size):
-            raise ConfigError('data.vocab', vocab, '0 or 257: every byte and the end marker')
-        return cls()
+        made = cls(special_tokens)
+        if vocab not in (0, made.vocab_size):
+            what = 'the end marker' if len(made.specials) == 1 else 'the special tokens'
+            raise ConfigError('data.vocab', vocab, f'0 or {made.vocab_size}: every byte and {what}')
+        return made
 
     def encode(self, text: str) -> list[int]:
         return list(text.encode())
@@ -156,23 +208,28 @@ class Bytes:
         yield from (np.frombuffer(text.encode(), np.uint8).astype(np.uint32) for text in texts)
 
     def decode(self, ids: Sequence[int]) -> str:
-        marked = [bytes([i]) if i != self.end else END.encode() for i in ids]
-        return b''.join(marked).decode('utf-8', 'replace')
+        return b''.join(self._texts[i] for i in ids).decode('utf-8', 'replace')
 
     def to_json(self) -> str:
-        return json.dumps({'type': 'bytes'})
+        special = [name for name in self.specials if name != END]
+        return json.dumps({'type': 'bytes'} | ({'special': special} if special else {}))
 
 
 KINDS = {'bpe': BytePairs, 'characters': Characters, 'bytes': Bytes}
 
 
-def train(config: DataConfig, corpus: Corpus) -> BytePairs | Characters | Bytes:
+def train(
+    config: DataConfig, corpus: Corpus, special_tokens: Sequence[str] = ()
+) -> BytePairs | Characters | Bytes:
     """The tokenizer that the config asks for.
+
+    Args:
+      special_tokens: names of tokens to keep apart from all text.
 
     Raises:
       ConfigError: a vocabulary that is too small.
     """
-    return KINDS[config.tokenizer].train(corpus, config.vocab)
+    return KINDS[config.tokenizer].train(corpus, config.vocab, tuple(special_tokens))
 
 
 def load(path: Path) -> BytePairs | Characters | Bytes:
@@ -185,9 +242,9 @@ def load(path: Path) -> BytePairs | Characters | Bytes:
         text = path.read_text(encoding='utf-8')
         saved = json.loads(text)
         if saved.get('type') == 'characters':
-            return Characters(saved['alphabet'])
+            return Characters(saved['alphabet'], saved.get('special', ()))
         if saved.get('type') == 'bytes':
-            return Bytes()
+            return Bytes(saved.get('special', ()))
         import tokenizers
 
         return BytePairs(tokenizers.Tokenizer.from_str(text))
@@ -197,8 +254,10 @@ def load(path: Path) -> BytePairs | Characters | Bytes:
         raise UserError(f'the tokenizer at {path} is damaged: {error}') from None
 
 
-def digest(tokenizer: BytePairs | Characters | Bytes) -> str:
-    """SHA-256 of the saved form: the same tokenizer has the same digest."""
+def digest(tokenizer: BytePairs | Characters | Bytes | None) -> str:
+    """SHA-256 of the saved form: the same tokenizer has the same digest. Images have none: ''."""
+    if tokenizer is None:
+        return ''
     return hashlib.sha256(tokenizer.to_json().encode()).hexdigest()
 
 

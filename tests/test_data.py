@@ -1,18 +1,20 @@
-"""From text to batches."""
+"""Tokenizers, streams and batches."""
 
 import itertools
+import types
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from data import pipeline, sources, tokenizers
-from data.builders import python_stdlib, tiny_shakespeare
+from data import feed, tokenizers
+from data.objectives.next_token import NextTokenRows
 from data.packing import TokenStream
 from data.sources import Corpus
 from transformer.errors import ConfigError, UserError
 from transformer.experiment import DataConfig
+from transformer.objectives import NextToken
 
 TEXTS = ['abc', 'def main():\n    return 1\n', 'ünïcödé 日本 🙂', 'x' * 50, 'a']
 
@@ -21,106 +23,13 @@ def corpus(texts=TEXTS):
     return Corpus('test', list(texts), ['validation text'])
 
 
-def made(kind, vocab=0):
-    return tokenizers.train(DataConfig(tokenizer=kind, vocab=vocab), corpus())
+def made(kind, vocab=0, special_tokens=(), texts=TEXTS):
+    config = DataConfig(tokenizer=kind, vocab=vocab)
+    return tokenizers.train(config, corpus(texts), special_tokens)
 
 
-# Reading
-
-
-@pytest.mark.parametrize(
-    ('raw', 'message'),
-    [
-        (b'', r'empty \(0 bytes'),
-        (b' \n\n', 'empty'),
-        (b'abc\0def', 'binary, not text: NUL byte at offset 3'),
-        (b'good \xff bad', r'not UTF-8: byte 0xff at offset 5; .*encoding_errors=replace'),
-    ],
-)
-def test_unreadable_text_names_file_and_offset(tmp_path, raw, message):
-    path = tmp_path / 'text.txt'
-    path.write_bytes(raw)
-    with pytest.raises(UserError, match=message) as raised:
-        sources.read_text(path)
-    assert str(path) in str(raised.value)
-
-
-def test_missing_text(tmp_path):
-    with pytest.raises(UserError, match='No such file'):
-        sources.read_text(tmp_path / 'none.txt')
-    with pytest.raises(UserError, match='directory'):
-        sources.read_text(tmp_path)
-
-
-def test_bad_bytes_can_be_replaced(tmp_path):
-    path = tmp_path / 'text.txt'
-    path.write_bytes(b'good \xff bad')
-    assert sources.read_text(path, 'replace') == 'good \ufffd bad'
-
-
-def test_text_file_splits_by_characters(tmp_path):
-    path = tmp_path / 'text.txt'
-    path.write_text('é' * 90 + 'x' * 10, encoding='utf-8')
-    found = sources.load(DataConfig(path=str(path)))
-    assert (found.train, found.validation) == (['é' * 90], ['x' * 10])
-    with pytest.raises(ConfigError, match='both sides'):
-        sources.load(DataConfig(path=str(path), validation_fraction=0.999))
-
-
-@pytest.fixture(scope='module')
-def stdlib(tmp_path_factory):
-    """The embedded corpus, cut down to the modules that begin with 'a' or 'b'."""
-    builder = python_stdlib.PythonStdlib
-    whole = builder._generate_examples
-    few = lambda self, root, paths: whole(self, root, [p for p in paths if p[0] in 'ab'])  # noqa: E731
-    directory = tmp_path_factory.mktemp('tfds')
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(builder, '_generate_examples', few)
-        yield directory, sources.load(DataConfig(directory=str(directory)))
-
-
-@pytest.mark.filterwarnings('ignore')
-def test_standard_library_splits_by_path(stdlib):
-    directory, found = stdlib
-    assert len(found.train) > 20
-    assert len(list(directory.rglob('*.array_record*'))) >= 2
-    texts = set(found.train)
-    assert any('argparse' in text for text in texts)
-    assert not texts & set(found.validation)
-    assert found.train[0] == found.train[0]
-    with pytest.raises(IndexError):
-        found.train[len(found.train)]
-    with pytest.raises(ConfigError, match='train, validation'):
-        sources.load(DataConfig(directory=str(directory), train_split='trian'))
-    with pytest.raises(ConfigError, match='path, text'):
-        sources.load(DataConfig(directory=str(directory), text_field='txt'))
-
-
-@pytest.mark.filterwarnings('ignore')
-def test_unknown_data_set():
-    with pytest.raises(ConfigError, match='python_stdlib') as raised:
-        sources.load(DataConfig(dataset='tiny_shakespear'))
-    assert raised.value.field == 'data.dataset'
-
-
-@pytest.mark.filterwarnings('ignore')
-def test_tiny_shakespeare_without_network_and_with(tmp_path, monkeypatch):
-    config = DataConfig(
-        dataset='tiny_shakespeare', directory=str(tmp_path), validation_split='validation+test'
-    )
-    monkeypatch.setattr(tiny_shakespeare, 'URL', 'file:///no/such/file')
-    with pytest.raises(UserError, match='config.data.path=FILE'):
-        sources.load(config)
-    text = ''.join(f'line {i}\n' for i in range(100))
-    (tmp_path / 'input.txt').write_text(text)
-    monkeypatch.setattr(tiny_shakespeare, 'URL', (tmp_path / 'input.txt').as_uri())
-    with pytest.raises(UserError, match='not the known text'):
-        sources.load(config)
-    digest = tiny_shakespeare.hashlib.sha256(text.encode()).hexdigest()
-    monkeypatch.setattr(tiny_shakespeare, 'SHA256', digest)
-    found = sources.load(config)
-    assert ''.join([*found.train, *sorted(found.validation)]) == text
-    assert len(found.train[0]) == int(len(text) * 0.9)
+def split_of(stream, context):
+    return feed.Split(NextTokenRows(stream, context), stream.text_bytes, stream.predicted, [])
 
 
 # Tokenizers
@@ -147,6 +56,47 @@ def test_a_document_cannot_forge_the_end_marker(kind):
     ids = tokenizer.encode('a<|endoftext|>b')
     assert tokenizer.end not in ids
     assert tokenizer.decode(ids) == 'a<|endoftext|>b'
+
+
+SPECIAL = ('[MASK]', '<extra_id_0>', '<extra_id_1>')
+SPELLED = ['a[MASK]b <extra_id_0><extra_id_1> <|endoftext|>'] * 20
+
+
+@pytest.mark.parametrize(('kind', 'vocab'), [('bpe', 320), ('characters', 0), ('bytes', 0)])
+def test_special_tokens_are_apart_from_all_text(tmp_path, kind, vocab):
+    tokenizer = made(kind, vocab, SPECIAL, SPELLED)
+    path = tmp_path / 'tokenizer.json'
+    path.write_text(tokenizer.to_json(), encoding='utf-8')
+    for loaded in (tokenizer, tokenizers.load(path)):
+        ids = loaded.encode(SPELLED[0])
+        assert loaded.decode(ids) == SPELLED[0]
+        special = [loaded.special(name) for name in SPECIAL]
+        assert len(set(special)) == 3 and max(special) < loaded.vocab_size
+        assert not set(special) & set(ids)
+        assert set(ids) <= set(loaded.ordinary.tolist())
+        assert len(loaded.ordinary) == loaded.vocab_size - 3 - (loaded.end is not None)
+        assert loaded.decode([ids[0], special[0]]) == 'a[MASK]'
+    assert tokenizers.digest(loaded) == tokenizers.digest(tokenizer)
+    other = made(kind, vocab, SPECIAL[:2], SPELLED)
+    assert tokenizers.digest(other) != tokenizers.digest(tokenizer)
+    with pytest.raises(UserError, match=r"'\[CLS\]'; it has: .*\[MASK\], <extra_id_0>"):
+        tokenizer.special('[CLS]')
+
+
+def test_a_tokenizer_of_characters_can_be_given_an_end_marker():
+    assert made('characters').end is None
+    tokenizer = made('characters', special_tokens=(tokenizers.END,))
+    assert tokenizer.end == tokenizer.vocab_size - 1
+
+
+@pytest.mark.parametrize(
+    ('kind', 'vocab', 'accepted'),
+    [('bpe', 259, 'at least 260'), ('bytes', 257, '0 or 260'), ('characters', 20, '3 special')],
+)
+def test_special_tokens_need_room(kind, vocab, accepted):
+    texts = ['abcdefghijklmnopqr', 'alidton ext']
+    with pytest.raises(ConfigError, match=accepted):
+        made(kind, vocab, SPECIAL, texts)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +135,7 @@ def test_evaluation_predicts_every_token_once(kind):
     stream = TokenStream.of(tokenizer, TEXTS)
     assert stream.text_bytes == sum(len(t.encode()) for t in TEXTS)
     got = []
-    for batch in pipeline.eval_batches(stream, context=7, batch_size=3):
+    for batch in feed.eval_batches(split_of(stream, 7), batch_size=3):
         assert batch['inputs'].shape == (1, 3, 7)
         for row in range(3):
             seen = batch['weights'][0, row] > 0
@@ -223,20 +173,20 @@ def stream_of(length):
 
 def test_an_epoch_shows_every_token_once_in_a_new_order():
     stream, context = stream_of(160), 16
-    rows = pipeline.train_rows(stream, context, seed=3)
+    rows = feed.train_rows(NextTokenRows(stream, context), 3)
     epochs = [[rows[e * 10 + i]['inputs'] for i in range(10)] for e in range(3)]
     for epoch in epochs:
         assert sorted(np.concatenate(epoch)) == list(range(160))
     assert len({tuple(np.concatenate(epoch)) for epoch in epochs}) == 3
     offsets = {int(epoch[0][0]) % context for epoch in epochs}
     assert len(offsets) > 1
-    other = pipeline.train_rows(stream, context, seed=4)
+    other = feed.train_rows(NextTokenRows(stream, context), 4)
     assert any((rows[i]['inputs'] != other[i]['inputs']).any() for i in range(10))
 
 
 def batches(first=0, count=4, **changes):
-    options = {'context': 8, 'batch_size': 8, 'accumulation': 1, 'seed': 0, 'prefetch': 2}
-    iterator = pipeline.train_batches(stream_of(500), first=first, **(options | changes))
+    options = {'batch_size': 8, 'accumulation': 1, 'seed': 0, 'prefetch': 2} | changes
+    iterator = feed.train_batches(split_of(stream_of(500), 8), first=first, **options)
     return list(itertools.islice(iterator, count))
 
 
@@ -259,16 +209,14 @@ def test_microbatches_hold_the_same_rows():
 @pytest.mark.parametrize('processes', [2, 4])
 def test_processes_together_see_one_stream(monkeypatch, processes):
     whole = batches()
-    stream = stream_of(77)
-    all_rows = [b['targets'][0] for b in pipeline.eval_batches(stream, context=8, batch_size=8)]
+    split = split_of(stream_of(77), 8)
+    all_rows = [b['targets'][0] for b in feed.eval_batches(split, batch_size=8)]
     monkeypatch.setattr(jax, 'process_count', lambda: processes)
     parts, rows = [], []
     for process in range(processes):
         monkeypatch.setattr(jax, 'process_index', lambda process=process: process)
         parts.append(batches())
-        rows.append(
-            [b['targets'][0] for b in pipeline.eval_batches(stream, context=8, batch_size=8)]
-        )
+        rows.append([b['targets'][0] for b in feed.eval_batches(split, batch_size=8)])
     for n, batch in enumerate(whole):
         union = np.concatenate([part[n]['inputs'] for part in parts], axis=1)
         assert (union == batch['inputs']).all()
@@ -277,8 +225,11 @@ def test_processes_together_see_one_stream(monkeypatch, processes):
 
 
 def test_too_little_text():
-    with pytest.raises(UserError, match='validation split of x has 1 tokens'):
-        pipeline.check(stream_of(100), stream_of(1), 'x')
+    experiment = types.SimpleNamespace(objective=NextToken(), context=8)
+    found = Corpus('x', ['abcdef'], ['a'])
+    message = 'validation split of x has .* 1 tokens; at least 2 tokens needed'
+    with pytest.raises(UserError, match=message):
+        feed.load(experiment, found, made('characters'))
 
 
 def test_builders_need_no_tensorflow():

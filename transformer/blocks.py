@@ -1,100 +1,81 @@
-"""The residual block, and the stack: a pattern of blocks repeated under one scan over depth."""
+"""The residual block: a mixer, attention to a memory, an MLP, in one of a few arrangements."""
 
 from typing import Any
 
 import flax.linen as nn
+import flax.struct
 import jax
-import jax.numpy as jnp
 
 from transformer import registry
-from transformer.config import BlockConfig, TransformerConfig
+from transformer.config import BlockConfig
 from transformer.context import Context
-from transformer.layers import Dropout
+from transformer.layers import Dropout, DropPath
+from transformer.residuals import RESIDUALS
 
-# What the backward pass keeps of each repeat; it computes the rest again. 'none' keeps everything.
-REMAT = {
-    'none': None,
-    'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-    'full': jax.checkpoint_policies.nothing_saveable,
-}
+
+@flax.struct.dataclass
+class BlockCache:
+    """What a block's two sequence parts keep; None for a part that is not there."""
+
+    mixer: Any = None
+    cross: Any = None
 
 
 class Block(nn.Module):
-    """x + mixer(norm(x)), then x + mlp(norm(x)): pre-norm, https://arxiv.org/abs/2002.04745."""
+    """Branches mixer, cross and mlp, those that are there, by `config.residual`.
+
+    Norms are called `mixer_norm`, `cross_norm`, `mlp_norm`; the second ones of a sandwich
+    `mixer_norm_after` and so on. A parallel block has one, that of its first branch.
+    """
 
     config: BlockConfig
     width: int
     dtype: str = 'float32'
 
     def setup(self):
-        c, dtype = self.config, self.dtype
-        self.mixer_norm = registry.build(c.norm, dtype=dtype)
-        self.mixer = registry.build(c.mixer, width=self.width, dtype=dtype)
-        self.mlp_norm = registry.build(c.norm, dtype=dtype)
-        self.mlp = registry.build(c.mlp, width=self.width, dtype=dtype)
+        c = self.config
+        self.branches = [name for name in ('mixer', 'cross', 'mlp') if getattr(c, name) is not None]
+        for i, name in enumerate(self.branches):
+            part = registry.build(getattr(c, name), width=self.width, dtype=self.dtype)
+            setattr(self, name, part)
+            if c.residual != 'parallel' or i == 0:
+                setattr(self, f'{name}_norm', registry.build(c.norm, dtype=self.dtype))
+            if c.residual == 'sandwich':
+                setattr(self, f'{name}_norm_after', registry.build(c.norm, dtype=self.dtype))
         self.drop = Dropout(c.dropout)
+        self.drop_path = DropPath(c.drop_path)
 
-    def __call__(self, x_BTD: jax.Array, ctx: Context, cache: Any = None):
-        """Returns x_BTD, the mixer's cache and what the MLP reports."""
-        y_BTD, cache = self.mixer(self.mixer_norm(x_BTD), ctx, cache)
-        x_BTD += self.drop(y_BTD, ctx)
-        y_BTD, aux = self.mlp(self.mlp_norm(x_BTD), ctx)
-        x_BTD += self.drop(y_BTD, ctx)
-        return x_BTD, cache, aux
+    def init_cache(self, batch: int, length: int, memory: int) -> BlockCache:
+        """Empty caches for `length` tokens and `memory` slots of an encoder's output."""
+        c, fields = self.config, {'width': self.width, 'dtype': self.dtype, 'parent': None}
+        mixer = c.mixer and registry.build(c.mixer, **fields).init_cache(batch, length)
+        cross = c.cross and registry.build(c.cross, **fields).init_cache(batch, memory)
+        return BlockCache(mixer, cross)
 
+    def __call__(self, x_BTD: jax.Array, ctx: Context, cache: BlockCache | None = None):
+        """Returns x_BTD, the caches and what the MLP reports."""
+        old = BlockCache() if cache is None else cache
+        calls = {
+            'mixer': lambda y: self.mixer(y, ctx, old.mixer),
+            'cross': lambda y: self.cross(y, ctx, old.cross),
+            'mlp': lambda y: self.mlp(y, ctx),
+        }
 
-class Pattern(nn.Module):
-    """The blocks of one repeat, in order: the body of the scan."""
+        def dropped(f):
+            def call(x_BTD):
+                y_BTD, extra = f(x_BTD)
+                return self.drop_path(self.drop(y_BTD, ctx), ctx), extra
 
-    config: TransformerConfig
+            return call
 
-    @nn.compact
-    def __call__(self, x_BTD: jax.Array, ctx: Context, caches: tuple | None):
-        c = self.config
-        new_caches, auxes = [], []
-        for i, block in enumerate(c.pattern):
-            cache = None if caches is None else caches[i]
-            module = Block(block, c.width, c.dtype, name=f'block_{i}')
-            x_BTD, cache, aux = module(x_BTD, ctx, cache)
-            new_caches.append(cache)
-            auxes.append(aux)
-        return x_BTD, (None if caches is None else tuple(new_caches), tuple(auxes))
-
-
-class Stack(nn.Module):
-    """`repeats` patterns. Every parameter and cache has a leading axis of that length.
-
-    The layout is the same whatever `unroll` and `remat` are, and so are the checkpoints.
-    """
-
-    config: TransformerConfig
-
-    def init_cache(self, batch: int, length: int) -> tuple:
-        """Empty caches for all layers, stacked over repeats."""
-        c = self.config
-        one = tuple(
-            registry.build(b.mixer, width=c.width, dtype=c.dtype, parent=None).init_cache(
-                batch, length
-            )
-            for b in c.pattern
+        norm = lambda name: getattr(self, name, None)  # noqa: E731
+        x_BTD, extras = RESIDUALS[self.config.residual](
+            x_BTD,
+            [
+                (norm(f'{name}_norm'), dropped(calls[name]), norm(f'{name}_norm_after'))
+                for name in self.branches
+            ],
         )
-        return jax.tree.map(lambda x: jnp.broadcast_to(x, (c.repeats, *x.shape)), one)
-
-    @nn.compact
-    def __call__(self, x_BTD: jax.Array, ctx: Context, caches: tuple | None = None):
-        """Returns x_BTD, the new caches and what the MLPs report, the last two stacked."""
-        c = self.config
-        body = Pattern
-        if c.remat != 'none':
-            # Inside a rolled scan nothing can be merged across the barrier; unrolled it could.
-            body = nn.remat(body, policy=REMAT[c.remat], prevent_cse=c.unroll > 1)
-        scan = nn.scan(
-            body,
-            variable_axes={'params': 0},
-            split_rngs={'params': True, 'dropout': True},
-            in_axes=(nn.broadcast, 0),
-            length=c.repeats,
-            unroll=c.unroll,
-        )
-        x_BTD, (caches, auxes) = scan(c, name='repeat')(x_BTD, ctx, caches)
-        return x_BTD, caches, auxes
+        new = dict(zip(self.branches, extras))
+        aux = new.pop('mlp', {})
+        return x_BTD, BlockCache(**new) if cache is not None else None, aux

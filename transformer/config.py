@@ -1,7 +1,7 @@
 """What a model is: a pattern of blocks, repeated. Frozen dataclasses, nested as the modules nest.
 
-The component configs (`mixer`, `mlp`, `norm`, `positions`) live beside their modules; here they are
-only held. The type of each picks its module through `transformer.registry`.
+The component configs (`mixer`, `mlp`, `norm`, `positions`, `head`) live beside their modules; here
+they are only held. The type of each picks its module through `transformer.registry`.
 """
 
 import dataclasses
@@ -24,50 +24,53 @@ class InitConfig:
 
 @dataclasses.dataclass(frozen=True)
 class BlockConfig:
-    """One residual block: x + mixer(norm(x)), then x + mlp(norm(x)).
+    """One residual block: a mixer, attention to an encoder's output, an MLP, those that are set.
 
     Attributes:
       mixer: config of what moves information between positions.
       mlp: config of what works on each position alone.
-      norm: config of the normalisation before each.
+      norm: config of every normalisation in the block.
+      cross: config of the attention to the memory.
+      residual: how branches and norms meet the residual stream, a key of `residuals.RESIDUALS`.
       dropout: share of each branch's output that is dropped in training.
+      drop_path: chance that a row skips a branch of the last layer; it grows linearly from 0 at the
+        first, https://arxiv.org/abs/1603.09382.
     """
 
     mixer: Any
     mlp: Any
     norm: Any
+    cross: Any = None
+    residual: str = 'pre'
     dropout: float = 0.0
+    drop_path: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
-class TransformerConfig:
-    """A model over tokens.
+class StackConfig:
+    """A pattern of blocks, repeated over depth.
 
     Attributes:
-      vocab: V, number of tokens.
       width: D, width of the residual stream.
-      context: longest sequence, in tokens, that the model is trained on.
       pattern: the blocks that are repeated.
       repeats: how often the pattern is repeated; layers = repeats * len(pattern).
-      norm: config of the last normalisation.
-      positions: config of position vectors added to the embedding, or None.
-      tied: whether the output head reads the token embedding.
-      init: how the embedding and the head start.
-      dropout: share of the embedding that is dropped in training.
+      norm: config of the normalisation after the last block, or None.
+      causal: whether a token sees only itself and what came before.
+      relative: config of what is added to the scores of all self-attention, or None.
+      shared: whether all repeats use one set of parameters, https://arxiv.org/abs/1909.11942.
+      dropout: share of the stack's output that is dropped in training, as T5 does.
       dtype: type of activations and matrix products; parameters stay float32.
-      remat: what the backward pass recomputes, a key of `blocks.REMAT`.
+      remat: what the backward pass recomputes, a key of `stack.REMAT`.
       unroll: repeats per step of the scan over depth; `repeats` is a straight line.
     """
 
-    vocab: int
     width: int
-    context: int
     pattern: tuple[BlockConfig, ...]
     repeats: int
-    norm: Any
-    positions: Any = None
-    tied: bool = True
-    init: InitConfig = InitConfig()
+    norm: Any = None
+    causal: bool = True
+    relative: Any = None
+    shared: bool = False
     dropout: float = 0.0
     dtype: str = 'float32'
     remat: str = 'none'
@@ -77,3 +80,88 @@ class TransformerConfig:
     def layers(self) -> int:
         """L, number of blocks."""
         return self.repeats * len(self.pattern)
+
+
+@dataclasses.dataclass(frozen=True)
+class TokensConfig:
+    """The table of token vectors; the output head may read it too.
+
+    Attributes:
+      vocab: V, number of tokens.
+      width: E, width of a vector.
+      init: how the table starts.
+    """
+
+    vocab: int
+    width: int
+    init: InitConfig = InitConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbedConfig:
+    """From token vectors to the residual stream.
+
+    Attributes:
+      width: D, width of the residual stream; a projection follows where the vectors have another.
+      positions: config of position vectors that are added, or None.
+      types: number of token types (BERT's sentence A and B); 0 means none.
+      norm: config of a normalisation of the sum, or None.
+      scale: factor on the token vectors; sqrt(D) in the original Transformer.
+      dropout: share that is dropped in training.
+    """
+
+    width: int
+    positions: Any = None
+    types: int = 0
+    norm: Any = None
+    scale: float = 1.0
+    dropout: float = 0.0
+    init: InitConfig = InitConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformerConfig:
+    """A model of one stack over tokens: a decoder or an encoder.
+
+    Attributes:
+      context: longest sequence, in tokens, that the model is trained on.
+      head: config of what reads the stack's output, or None.
+    """
+
+    tokens: TokensConfig
+    embed: EmbedConfig
+    stack: StackConfig
+    head: Any
+    context: int
+
+
+@dataclasses.dataclass(frozen=True)
+class VisionConfig:
+    """A model of one bidirectional stack over the patches of an image.
+
+    Attributes:
+      patches: `patches.PatchesConfig`.
+    """
+
+    patches: Any
+    stack: StackConfig
+    head: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderDecoderConfig:
+    """Two stacks over one table of tokens; the decoder attends to the encoder's output.
+
+    Attributes:
+      context: longest source sequence that the model is trained on.
+      target_context: longest target sequence.
+    """
+
+    tokens: TokensConfig
+    encoder_embed: EmbedConfig
+    encoder: StackConfig
+    decoder_embed: EmbedConfig
+    decoder: StackConfig
+    head: Any
+    context: int
+    target_context: int

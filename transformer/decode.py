@@ -4,7 +4,6 @@ B prompts, P slots of the padded prompts, M new tokens, V vocabulary. Prompts of
 are padded on the left, with segment 0, so that all rows write the same slot.
 """
 
-import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,58 +15,35 @@ import numpy as np
 
 from transformer.context import Context
 from transformer.errors import UserError
-
-
-@dataclasses.dataclass(frozen=True)
-class Sampling:
-    """How the next token is chosen.
-
-    Attributes:
-      temperature: divides the scores; 0 takes the likeliest token.
-      top_k: only so many of the likeliest tokens; 0 means all.
-      top_p: only the likeliest tokens that together reach this probability,
-        https://arxiv.org/abs/1904.09751.
-    """
-
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-
-    def __post_init__(self):
-        if not 0 <= self.temperature < float('inf'):
-            raise UserError(f'temperature {self.temperature} cannot be used; accepted: at least 0')
-        if self.top_k < 0:
-            raise UserError(f'top_k {self.top_k} cannot be used; accepted: at least 0 (0 = all)')
-        if not 0 < self.top_p <= 1:
-            raise UserError(f'top_p {self.top_p} cannot be used; accepted: above 0, at most 1')
-
-
-def sample(logits_BV: jax.Array, keys_B: jax.Array, how: Sampling) -> jax.Array:
-    """One token a row, int32 [B]."""
-    if how.temperature == 0:
-        return logits_BV.argmax(-1).astype(jnp.int32)
-    scores_BV = logits_BV / how.temperature
-    if how.top_k and how.top_k < scores_BV.shape[-1]:
-        kth_B1 = jax.lax.top_k(scores_BV, how.top_k)[0][:, -1:]
-        scores_BV = jnp.where(scores_BV < kth_B1, -jnp.inf, scores_BV)
-    if how.top_p < 1:
-        sorted_BV = jnp.flip(jnp.sort(scores_BV, -1), -1)
-        probability_BV = jax.nn.softmax(sorted_BV, -1)
-        # A token stays if those before it do not yet reach top_p; the first always does.
-        stays_BV = jnp.cumsum(probability_BV, -1) - probability_BV < how.top_p
-        least_B1 = jnp.where(stays_BV, sorted_BV, jnp.inf).min(-1, keepdims=True)
-        scores_BV = jnp.where(scores_BV < least_B1, -jnp.inf, scores_BV)
-    return jax.vmap(jax.random.categorical)(keys_B, scores_BV).astype(jnp.int32)
+from transformer.sampling import Sampling, sample
 
 
 @flax.struct.dataclass
-class _State:
-    logits_BV: jax.Array  # of the next token
+class State:
+    """Where a generation stands.
+
+    Attributes:
+      logits_BV: scores of the next token.
+      caches: of the model.
+      positions_B: of the next token.
+      made: tokens made so far, a scalar.
+      done_B: rows that have ended.
+      tokens_BM: what was made; -1 where nothing was.
+    """
+
+    logits_BV: jax.Array
     caches: Any
-    positions_B: jax.Array  # of the next token
-    made: jax.Array  # tokens made so far, scalar
+    positions_B: jax.Array
+    made: jax.Array
     done_B: jax.Array
-    tokens_BM: jax.Array  # -1 where nothing was made
+    tokens_BM: jax.Array
+
+    @classmethod
+    def of(cls, logits_BV: jax.Array, caches: Any, positions_B: jax.Array, room: int) -> 'State':
+        """The state before the first of up to `room` tokens."""
+        B = logits_BV.shape[0]
+        nothing_BM = jnp.full((B, room), -1, jnp.int32)
+        return cls(logits_BV, caches, positions_B, jnp.int32(0), jnp.zeros(B, bool), nothing_BM)
 
 
 class Generator:
@@ -83,13 +59,13 @@ class Generator:
     def __init__(self, model: Any, params: Any, end: int | None, sampling: Sampling):
         self._params, self._end = params, end
         self._context = model.config.context
-        self._vocab = model.config.vocab
+        self._vocab = model.config.tokens.vocab
         self._prefill = jax.jit(
             functools.partial(_prefill, model), static_argnames=('slots', 'length')
         )
         # n is traced: one compilation serves streaming token by token and whole completions.
         self._advance = jax.jit(
-            functools.partial(_advance, model, sampling, end), donate_argnames='state'
+            functools.partial(advance, model, sampling, end), donate_argnames='state'
         )
 
     def stream(
@@ -158,7 +134,7 @@ class Generator:
                     f'0 to {self._vocab - 1}'
                 )
 
-    def _start(self, texts: list[list[int]], room: int, done: np.ndarray) -> _State:
+    def _start(self, texts: list[list[int]], room: int, done: np.ndarray) -> State:
         longest = max(len(t) for t in texts)
         # Powers of two: prompts of similar lengths share one compiled program.
         slots = 1 << (longest - 1).bit_length()
@@ -172,7 +148,7 @@ class Generator:
         return state.replace(done_B=jnp.asarray(done))
 
 
-def _prefill(model, params, tokens_BP, segments_BP, *, slots: int, length: int) -> _State:
+def _prefill(model, params, tokens_BP, segments_BP, *, slots: int, length: int) -> State:
     B, P = tokens_BP.shape
     lengths_B = segments_BP.sum(1)
     positions_BP = jnp.maximum(jnp.arange(P)[None] - (P - lengths_B)[:, None], 0)
@@ -180,19 +156,16 @@ def _prefill(model, params, tokens_BP, segments_BP, *, slots: int, length: int) 
     caches = model.init_cache(B, slots)
     variables = {'params': params}
     x_BTD, caches, _ = model.apply(variables, tokens_BP, ctx, caches, method='hidden')
-    logits_BV = model.apply(variables, x_BTD[:, -1:], method='logits')[:, 0]
-    return _State(
-        logits_BV,
-        caches,
-        lengths_B,
-        jnp.int32(0),
-        jnp.zeros(B, bool),
-        jnp.full((B, length), -1, jnp.int32),
-    )
+    logits_B1V = model.apply(variables, x_BTD[:, -1:], ctx, method='logits')
+    return State.of(logits_B1V[:, 0], caches, lengths_B, length)
 
 
-def _advance(model, sampling, end, params, key, state: _State, before, n) -> _State:
-    """`n` more tokens a row, or fewer if all rows end. `before`: made ahead of this state."""
+def advance(model, sampling: Sampling, end, params, key, state: State, before, n) -> State:
+    """`n` more tokens a row, or fewer if all rows end.
+
+    Args:
+      before: tokens made ahead of this state; a token's random number depends on its place.
+    """
     B = state.done_B.shape[0]
 
     def more(carry):
@@ -210,7 +183,7 @@ def _advance(model, sampling, end, params, key, state: _State, before, n) -> _St
         inputs_B1 = token_B[:, None]
         ctx = Context.of(inputs_B1, state.positions_B[:, None])
         logits_B1V, caches, _ = model.apply({'params': params}, inputs_B1, ctx, state.caches)
-        state = _State(
+        state = State(
             logits_B1V[:, 0], caches, state.positions_B + 1, state.made + 1, done_B, tokens_BM
         )
         return i + 1, state

@@ -1,60 +1,118 @@
 """Evaluators: from a model, its parameters and batches to (name, value) pairs."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from transformer import losses, sharding, step
+from transformer import losses, sharding, text_metrics
+from transformer.objectives import Objective
+
+CONFUSION_AT_MOST = 1000  # classes for which every pair of (true, predicted) is counted
 
 
-class Perplexity:
-    """Loss, perplexity and bits per byte over every weighted token of a split, each once.
+class Scores:
+    """What an objective's targets say of a model, over every weighted target of a split, once.
+
+    For tokens: `loss` (nats a target), `perplexity`, `bits_per_byte` (where the text's size is
+    known), `accuracy`. For classes: `loss`, `accuracy`, `f1` (macro), and for tags `tag_f1` (micro,
+    without the tag 'O').
 
     Args:
-      model: a decoder.
+      model: with `forward`.
+      objective: what the model is trained to do.
+      classes: names of the classes or tags, if there are any.
       mesh: where parameters and batches lie.
       param_shardings: of the parameters.
     """
 
-    def __init__(self, model: Any, mesh: Mesh, param_shardings: Any):
+    def __init__(
+        self,
+        model: Any,
+        objective: Objective,
+        classes: tuple[str, ...],
+        mesh: Mesh,
+        param_shardings: Any,
+    ):
         whole = NamedSharding(mesh, PartitionSpec())
-        batch = NamedSharding(mesh, sharding.BATCH)
+        C = len(classes) if 0 < len(classes) <= CONFUSION_AT_MOST else 0
 
-        def nats_and_tokens(params, batch):
+        def sums(params, batch):
             one = jax.tree.map(lambda x: x[0], batch)
-            logits_BTV, _, _ = model.apply({'params': params}, one['inputs'], step.context_of(one))
-            return losses.next_token(logits_BTV, one['targets'], one['weights']), one[
-                'weights'
-            ].sum()
+            scores, _ = model.apply({'params': params}, one, method='forward')
+            weights, targets = one['weights'], one['targets']
+            guesses = scores.argmax(-1)
+            _, nats = losses.cross_entropy(scores, targets, weights)
+            found = {
+                'nats': nats,
+                'count': weights.sum(),
+                'right': (weights * (guesses == targets)).sum(),
+            }
+            if C:
+                pairs = jnp.ravel(targets * C + guesses)
+                counts = jnp.bincount(pairs, jnp.ravel(weights), length=C * C)
+                found['confusion'] = counts.reshape(C, C)
+            return found
 
-        self._mesh = mesh
-        self._sums: Callable = jax.jit(
-            nats_and_tokens, in_shardings=(param_shardings, batch), out_shardings=whole
-        )
+        self._mesh, self._classes, self._objective = mesh, classes, objective
+        self._sums = jax.jit(sums, in_shardings=(param_shardings, None), out_shardings=whole)
 
-    def __call__(self, params: Any, batches: Iterable, text_bytes: int) -> Iterator:
-        """Yields `loss` (nats a token), `perplexity`, `bits_per_byte` and `tokens`.
+    def __call__(self, params: Any, batches: Iterable, text_bytes: int = 0) -> Iterator:
+        """Yields (name, value), the number of targets as `tokens` or `examples` last.
 
         Args:
-          batches: dicts of arrays [1, B, T], of this process's rows.
-          text_bytes: UTF-8 length of the text that the batches hold.
+          batches: dicts of arrays [1, B, ...], of this process's rows.
+          text_bytes: UTF-8 length of the text that the batches hold, if bits per byte are wanted.
+
+        Raises:
+          ValueError: there are no batches, or nothing in them counts.
         """
         # Summed on the host in float64, one batch behind, so that the device never waits.
-        nats = tokens = 0.0
-        before = None
+        total, before = {}, None
+
+        def add(sums):
+            for name, x in jax.device_get(sums).items():
+                total[name] = total.get(name, 0) + np.asarray(x, np.float64)
+
         for batch in batches:
             sums = self._sums(params, sharding.put_batch(batch, self._mesh))
             if before is not None:
-                nats, tokens = nats + float(before[0]), tokens + float(before[1])
+                add(before)
             before = sums
         if before is None:
             raise ValueError('there are no batches to evaluate on')
-        nats, tokens = nats + float(before[0]), tokens + float(before[1])
-        loss = nats / tokens
+        add(before)
+        count = float(total['count'])
+        if not count:
+            raise ValueError('nothing in the batches counts: all weights are 0')
+        loss = float(total['nats']) / count
         yield 'loss', loss
-        yield 'perplexity', math.exp(min(loss, 700.0))
-        yield 'bits_per_byte', nats / math.log(2) / text_bytes
-        yield 'tokens', int(tokens)
+        if not self._classes:
+            yield 'perplexity', math.exp(min(loss, 700.0))
+        if text_bytes:
+            yield 'bits_per_byte', float(total['nats']) / math.log(2) / text_bytes
+        yield 'accuracy', float(total['right']) / count
+        if 'confusion' in total:
+            yield 'f1', text_metrics.macro_f1(total['confusion'])
+            if self._objective.HEAD == 'token_class' and 'O' in self._classes:
+                outside = self._classes.index('O')
+                yield 'tag_f1', text_metrics.micro_f1(total['confusion'], outside)
+        yield ('examples' if self._objective.HEAD == 'class' else 'tokens'), int(count)
+
+
+def generated(predictions: list[str], references: list[str], lowercase: bool = False) -> Iterator:
+    """Yields `bleu` (sacrebleu), `rouge1`, `rouge2`, `rougeL` and `token_f1` of generated texts.
+
+    Raises:
+      UserError: sacrebleu is not installed.
+    """
+    score, signature = text_metrics.bleu(predictions, references, lowercase=lowercase)
+    yield 'bleu', score
+    yield 'bleu_signature', signature
+    for name in ('1', '2', 'L'):
+        yield f'rouge{name}', text_metrics.rouge(predictions, references, name)
+    yield 'token_f1', text_metrics.token_f1(predictions, references)

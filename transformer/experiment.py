@@ -10,18 +10,23 @@ from typing import Any
 import ml_collections
 
 from transformer.errors import ConfigError
+from transformer.objectives import OBJECTIVES
 
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """`config.data`: where text comes from and how it becomes tokens.
+    """`config.data`: where examples come from and how text becomes tokens.
 
     Attributes:
-      dataset: a TFDS data set: ours (`data/builders/`) or any of TFDS's with a text field.
-      path: a text file to use instead, one document; its end is the validation split.
+      dataset: a TFDS data set: ours (`data/builders/`) or any of TFDS's with a text field; or
+        'sklearn_digits'.
+      path: a file, a folder or an archive to use instead; which, depends on the objective
+        (`data/sources`). A text file is one document; its end is the validation split.
       directory: where TFDS keeps data sets; '' means its own default.
-      train_split: TFDS split to train on.
-      validation_split: TFDS split to evaluate on.
+      train_split: split to train on; of files, the beginning of their names.
+      validation_split: split to evaluate on.
+      test_split: split that `eval.py --split=test` evaluates on; '' means none.
+      encoding: of the text files.
       text_field: name of the text among the fields of a TFDS record.
       validation_fraction: share of the characters of `path` kept for validation.
       encoding_errors: 'strict' refuses a file that is not UTF-8; 'replace' puts U+FFFD for
@@ -36,6 +41,8 @@ class DataConfig:
     directory: str = ''
     train_split: str = 'train'
     validation_split: str = 'validation'
+    test_split: str = ''
+    encoding: str = 'utf-8'
     text_field: str = 'text'
     validation_fraction: float = 0.1
     encoding_errors: str = 'strict'
@@ -117,7 +124,9 @@ class Experiment:
       steps: optimizer updates.
       batch_size: sequences per step, over all devices and microbatches.
       accumulation: microbatches per step, one after the other.
-      context: T, tokens per sequence.
+      context: T, tokens per sequence; S, tokens per source sequence, of an encoder-decoder.
+      target_context: T, tokens per target sequence of an encoder-decoder; 0 means what the
+        objective needs.
       learning_rate: its peak.
       log_every, eval_every, checkpoint_every: steps between; 0 means only at the end.
       skip_nonfinite: whether a step with an infinite or NaN loss or gradient is skipped and
@@ -135,6 +144,7 @@ class Experiment:
     batch_size: int = 16
     accumulation: int = 1
     context: int = 256
+    target_context: int = 0
     learning_rate: float = 1e-3
     log_every: int = 10
     eval_every: int = 200
@@ -145,6 +155,7 @@ class Experiment:
     unroll: int = 0
     compilation_cache: str = 'auto'
     model: Any = None
+    objective: Any = None
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     mesh: MeshConfig = MeshConfig()
@@ -156,7 +167,14 @@ class Experiment:
         d, o = self.data, self.optimizer
         for name in ('steps', 'batch_size', 'accumulation', 'context'):
             _require(name, getattr(self, name), getattr(self, name) > 0, 'a whole number above 0')
-        for name in ('seed', 'log_every', 'eval_every', 'checkpoint_every', 'unroll'):
+        for name in (
+            'seed',
+            'target_context',
+            'log_every',
+            'eval_every',
+            'checkpoint_every',
+            'unroll',
+        ):
             value = getattr(self, name)
             _require(name, value, 0 <= value < 2**31, 'a whole number from 0 to 2147483647')
         rate = self.learning_rate
@@ -180,6 +198,10 @@ class Experiment:
         c = self.checkpoint
         _require('checkpoint.keep_latest', c.keep_latest, c.keep_latest > 0, 'at least 1')
         _require('checkpoint.keep_best', c.keep_best, c.keep_best >= 0, 'at least 0')
+        kind, family = self.objective.kind, self.model.family
+        fits = [o.kind for o in OBJECTIVES.values() if family == o.SHAPE]
+        accepted = f'for config.model.family={family!r} one of {", ".join(fits)}'
+        _require('objective.kind', kind, kind in fits, accepted)
         per_step = self.batch_size % self.accumulation == 0
         accepted = f'a divisor of config.batch_size={self.batch_size}'
         _require('accumulation', self.accumulation, per_step, accepted)
@@ -197,12 +219,16 @@ class Experiment:
         """
         from transformer.models import FAMILIES
 
-        family = config.model.get('family')
-        if family not in FAMILIES:
-            raise ConfigError('model.family', family, f'one of {", ".join(FAMILIES)}')
         values = {}
         kinds = {field.name: field.type for field in dataclasses.fields(cls)}
-        kinds['model'] = FAMILIES[family]
+        for group, name, table in (
+            ('model', 'family', FAMILIES),
+            ('objective', 'kind', OBJECTIVES),
+        ):
+            chosen = config.get(group, {}).get(name)
+            if chosen not in table:
+                raise ConfigError(f'{group}.{name}', chosen, f'one of {", ".join(table)}')
+            kinds[group] = table[chosen]
         for name, value in config.items():
             kind = kinds.get(name)
             if dataclasses.is_dataclass(kind):
@@ -229,9 +255,15 @@ def _freeze(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def default_config(family: str = 'decoder') -> ml_collections.ConfigDict:
-    """Every field with its default, as a ConfigDict that refuses unknown names."""
+def default_config(family: str = 'decoder', objective: str = '') -> ml_collections.ConfigDict:
+    """Every field with its default, as a ConfigDict that refuses unknown names.
+
+    Args:
+      family: a key of `models.FAMILIES`.
+      objective: a key of `objectives.OBJECTIVES`; '' means the first that fits the family.
+    """
     from transformer.models import FAMILIES
 
-    experiment = Experiment(model=FAMILIES[family]())
+    kind = objective or next(o.kind for o in OBJECTIVES.values() if family == o.SHAPE)
+    experiment = Experiment(model=FAMILIES[family](), objective=OBJECTIVES[kind]())
     return ml_collections.ConfigDict(dataclasses.asdict(experiment))

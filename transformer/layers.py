@@ -1,4 +1,4 @@
-"""The two parts that every other module uses: a linear map and dropout."""
+"""The parts that every other module uses: a linear map and two kinds of dropout."""
 
 import flax.linen as nn
 import jax
@@ -17,6 +17,7 @@ class Linear(nn.Module):
       shape: of the kernel.
       init: how the kernel starts; the bias starts at zero.
       residual: whether the output goes into the residual stream (see `InitConfig.residual`).
+      gain: another factor on the kernel's start.
     """
 
     equation: str
@@ -24,6 +25,7 @@ class Linear(nn.Module):
     init: InitConfig
     bias: bool = False
     residual: bool = False
+    gain: float = 1.0
     dtype: str = 'float32'
 
     @nn.compact
@@ -35,6 +37,7 @@ class Linear(nn.Module):
         for letter in letters:
             fan_in *= size[letter] if letter in inputs else 1
         std = (self.init.std or fan_in**-0.5) * (self.init.residual if self.residual else 1.0)
+        std *= self.gain
         kernel = self.param('kernel', nn.initializers.normal(std), self.shape)
         y = jnp.einsum(self.equation, x.astype(self.dtype), kernel.astype(self.dtype))
         if not self.bias:
@@ -56,3 +59,21 @@ class Dropout(nn.Module):
         keys_B = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, ctx.rows_B)
         keep = jax.vmap(lambda k: jax.random.bernoulli(k, 1 - self.rate, x.shape[1:]))(keys_B)
         return jnp.where(keep, x / (1 - self.rate), 0)
+
+
+class DropPath(nn.Module):
+    """Leaves a branch out for whole rows, the more often the deeper: rate * ctx.depth.
+
+    Stochastic depth, https://arxiv.org/abs/1603.09382. The choice is a function of (key, row of the
+    global batch).
+    """
+
+    rate: float
+
+    def __call__(self, x_BTD: jax.Array, ctx: Context) -> jax.Array:
+        if not ctx.train or not self.rate:
+            return x_BTD
+        key, keep = self.make_rng('dropout'), 1 - self.rate * ctx.depth
+        keys_B = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, ctx.rows_B)
+        stays_B = jax.vmap(lambda k: jax.random.bernoulli(k, keep))(keys_B)
+        return jnp.where(stays_B[:, None, None], x_BTD / jnp.asarray(keep, x_BTD.dtype), 0)

@@ -17,6 +17,7 @@ ACTIVATIONS = {
     'gelu': lambda x: jax.nn.gelu(x, approximate=False),  # https://arxiv.org/abs/1606.08415
     'gelu_tanh': lambda x: jax.nn.gelu(x, approximate=True),
     'silu': jax.nn.silu,
+    'tanh': jnp.tanh,
 }
 
 

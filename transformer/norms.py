@@ -1,4 +1,4 @@
-"""Normalisation over the width. Statistics in float32 whatever the compute type."""
+"""Normalisation over the last axis. Statistics in float32 whatever the compute type."""
 
 import dataclasses
 
@@ -34,9 +34,10 @@ class LayerNorm(nn.Module):
         x = x_BTD.astype(jnp.float32)
         x -= x.mean(-1, keepdims=True)
         x *= jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.config.eps)
-        x *= self.param('scale', nn.initializers.ones, x.shape[-1:])[None, None]
+        shape = (1,) * (x.ndim - 1) + x.shape[-1:]
+        x *= self.param('scale', nn.initializers.ones, x.shape[-1:]).reshape(shape)
         if self.config.bias:
-            x += self.param('bias', nn.initializers.zeros, x.shape[-1:])[None, None]
+            x += self.param('bias', nn.initializers.zeros, x.shape[-1:]).reshape(shape)
         return x.astype(self.dtype)
 
 
@@ -49,5 +50,6 @@ class RMSNorm(nn.Module):
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
         x = x_BTD.astype(jnp.float32)
         x *= jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.config.eps)
-        x *= self.param('scale', nn.initializers.ones, x.shape[-1:])[None, None]
+        shape = (1,) * (x.ndim - 1) + x.shape[-1:]
+        x *= self.param('scale', nn.initializers.ones, x.shape[-1:]).reshape(shape)
         return x.astype(self.dtype)

@@ -9,8 +9,8 @@ from transformer.experiment import Experiment
 
 # Path of a parameter -> whether weight decay pulls at it.
 DECAY = (
-    (r'(.*/)?(scale|bias)', False),
-    (r'(.*/)?(kernel|table|tokens|head)', True),
+    (r'(.*/)?(scale|bias|A_log|D)', False),
+    (r'(.*/)?(kernel|table|types|extra)', True),
 )
 
 

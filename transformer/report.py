@@ -4,14 +4,13 @@ import contextlib
 import gzip
 import lzma
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from transformer import hardware
-from transformer.decode import Generator, Sampling
+from transformer import hardware, terminal
 from transformer.errors import UserError
 from transformer.experiment import Experiment
+from transformer.respond import Speaker, respond
 
 COMPRESSED_AT_MOST = 64 << 20  # bytes of validation text; xz takes a second a megabyte
 
@@ -32,8 +31,8 @@ class Speed:
     """Tokens per second, and the share of the peak (MFU) where the peak is known.
 
     Args:
-      tokens: of one step.
-      flops: of one token, `summary.FLOPS_FORMULA`.
+      tokens: of one step, padding included.
+      flops: of one step, `summary.flops_per_row`.
       devices: how many share the work.
     """
 
@@ -69,33 +68,25 @@ class Speed:
         values = {'tokens_per_second': rate, 'data_wait': waited / seconds}
         peak = hardware.peak_flops()
         if peak:
-            values['mfu'] = rate * self._flops / (peak * self._devices)
+            steps = rate / self._tokens
+            values['mfu'] = steps * self._flops / (peak * self._devices)
         return values
 
 
-def stream_sizes(train: Any, validation: Any) -> str:
-    """'train 11.5 MB in 700 documents, 3,213,724 tokens; validation ...'."""
-    return '; '.join(
-        f'{name} {s.text_bytes / 1e6:.2f} MB in {len(s.starts):,} documents, '
-        f'{len(s.tokens):,} tokens'
-        for name, s in (('train', train), ('validation', validation))
-    )
+def final(records: list[dict], text: bytes, directory: Path) -> str:
+    """The last and the best validation numbers; beside bits per byte, those of two compressors.
 
-
-def final(records: list[dict], corpus: Any, directory: Path) -> str:
-    """The last and the best validation numbers, beside two compressors on the same text."""
+    Args:
+      text: the validation text, or nothing where bits per byte make no sense.
+    """
     found = [r for r in records if r['split'] == 'validation']
     lines = ['']
     best = min(found, key=lambda r: float(r['loss']), default=None)
     for name, r in (('last', found[-1] if found else None), ('best', best)):
         if r is not None:
-            lines.append(
-                f'{name} validation, step {r["step"]}: loss {float(r["loss"]):.4f} nats a token, '
-                f'perplexity {float(r["perplexity"]):.2f}, '
-                f'{float(r["bits_per_byte"]):.4f} bits per byte'
-            )
-    text = corpus.validation_text()
-    if len(text) <= COMPRESSED_AT_MOST:
+            values = {k: v for k, v in r.items() if k not in ('step', 'split')}
+            lines.append(f'{name} validation, step {r["step"]}: {terminal.values(values)}')
+    if 0 < len(text) <= COMPRESSED_AT_MOST:
         sizes = {
             'gzip -9': len(gzip.compress(text, 9)),
             'xz -9': len(lzma.compress(text, preset=9)),
@@ -106,18 +97,19 @@ def final(records: list[dict], corpus: Any, directory: Path) -> str:
     return '\n'.join(lines)
 
 
-def print_samples(model: Any, params: Any, tokenizer: Any, experiment: Experiment) -> None:
-    """Prints a completion of each of the config's prompts."""
-    how = experiment.sample
-    if not how.prompts:
+def print_samples(speaker: Speaker, prompts: Sequence[str]) -> None:
+    """Prints what the model says to each of the config's prompts."""
+    if not prompts:
         return
-    sampling = Sampling(how.temperature, 0, how.top_p)
-    generator = Generator(model, params, tokenizer.end, sampling)
     try:
-        prompts = [tokenizer.encode(p) for p in how.prompts]
-        rows = generator.generate(prompts, how.tokens, experiment.seed)
+        answers = respond(speaker, prompts)
     except UserError as error:  # such as a character that this text lacks: no reason to fail
         print(f'no samples: config.sample.prompts: {error}')
         return
-    for prompt, row in zip(how.prompts, rows):
-        print(f'\n--- sample\n{prompt}{tokenizer.decode(row)}')
+    arrow = (
+        ''
+        if speaker.objective.HEAD == 'tokens' and speaker.objective.SHAPE == 'decoder'
+        else ' -> '
+    )
+    for prompt, answer in zip(prompts, answers):
+        print(f'\n--- sample\n{prompt}{arrow}{answer}')

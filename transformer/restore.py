@@ -7,12 +7,11 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from transformer import hardware, sharding, workdir
+from transformer import hardware, model, sharding, workdir
 from transformer.checkpoint import Checkpoints
-from transformer.context import Context
 from transformer.errors import ConfigError, UserError
 from transformer.experiment import Experiment, MeshConfig
-from transformer.model import Decoder
+from transformer.models.assemble import Sizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +19,16 @@ class Restored:
     """A model with the parameters of one checkpoint.
 
     Attributes:
+      writer: the same model, built for writing text with caches.
+      classes: names of the classes or tags, if there are any.
       step: of the checkpoint.
       validation_loss: that training measured there, or None.
     """
 
     experiment: Experiment
     model: Any
+    writer: Any
+    classes: tuple[str, ...]
     params: Any
     param_shardings: Any
     mesh: Mesh
@@ -33,24 +36,38 @@ class Restored:
     validation_loss: float | None
 
 
-def build_model(experiment: Experiment, vocab: int) -> Decoder:
-    """The model that an experiment describes, for a tokenizer with `vocab` tokens."""
-    config = experiment.model.build(
-        vocab,
-        experiment.context,
+def build_model(
+    experiment: Experiment, vocab: int = 0, classes: int = 0, target: int = 0, decode: bool = False
+) -> Any:
+    """The model that an experiment describes.
+
+    Args:
+      vocab: tokens of the tokenizer; 0 for images.
+      classes: of the data, if they have any.
+      target: longest target of an encoder-decoder, where the experiment leaves it to the objective.
+      decode: whether it is to write text: some attention backends cannot.
+    """
+    sizes = Sizes(
+        vocab=vocab,
+        context=experiment.context,
+        target_context=experiment.target_context or target,
+        head=experiment.objective.HEAD,
+        classes=classes,
         dtype=hardware.resolve_dtype(experiment.dtype),
         remat=experiment.remat,
         unroll=hardware.resolve_unroll(experiment.unroll),
+        platform=jax.default_backend(),
+        prefix=experiment.objective.kind == 'prefix',
+        decode=decode,
     )
-    return Decoder(config)
+    return model.make(experiment.model.build(sizes))
 
 
-def load(directory: Path, tokenizer: Any, digest: str, checkpoint: str) -> Restored:
+def load(directory: Path, digest: str, checkpoint: str) -> Restored:
     """The model of a run.
 
     Args:
-      tokenizer: of the run.
-      digest: of the tokenizer; it must be the one that the model was trained with.
+      digest: of the run's tokenizer; it must be the one that the model was trained with.
       checkpoint: 'best' (lowest validation loss), 'latest', or a step.
 
     Raises:
@@ -63,10 +80,12 @@ def load(directory: Path, tokenizer: Any, digest: str, checkpoint: str) -> Resto
     checkpoints = Checkpoints(folder, read_only=True, report=workdir.warn)
     step = _choose(checkpoints, checkpoint, directory)
     mesh = _any_mesh(experiment)
-    model = build_model(experiment, tokenizer.vocab_size)
-    inputs = jax.ShapeDtypeStruct((1, 8), 'int32')
+    task = workdir.read_task(directory)
+    shape = task['vocab'], len(task['classes']), task['target_context']
+    built = build_model(experiment, *shape)
+    writer = build_model(experiment, *shape, decode=True)
     abstract = jax.eval_shape(
-        lambda key, x: model.init(key, x, Context.of(x))['params'], jax.random.key(0), inputs
+        lambda key: built.init(key, built.example(), method='forward')['params'], jax.random.key(0)
     )
     shardings = jax.tree.map(
         lambda spec: jax.sharding.NamedSharding(mesh, spec), sharding.param_specs(abstract, mesh)
@@ -78,7 +97,8 @@ def load(directory: Path, tokenizer: Any, digest: str, checkpoint: str) -> Resto
     workdir.check_same('tokenizer', digest, meta['tokenizer'])
     loss = checkpoints.validation_loss(meta['step'])
     checkpoints.close()
-    return Restored(experiment, model, params, shardings, mesh, meta['step'], loss)
+    classes = tuple(task['classes'])
+    return Restored(experiment, built, writer, classes, params, shardings, mesh, meta['step'], loss)
 
 
 def _any_mesh(experiment: Experiment) -> Mesh:

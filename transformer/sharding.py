@@ -21,19 +21,42 @@ from transformer.experiment import MeshConfig
 # Path of a parameter -> mesh axis of each of its own axes. The leading axis that the scan over
 # depth adds below `repeat` is not written here; it is never split.
 RULES = (
-    (r'tokens|head', ('tensor', 'fsdp')),
-    (r'positions/table', (None, 'fsdp')),
-    (r'.*/mixer/(query|key|value)/kernel', ('fsdp', 'tensor', None)),
-    (r'.*/mixer/(query|key|value)/bias', ('tensor', None)),
-    (r'.*/mixer/out/kernel', ('tensor', None, 'fsdp')),
+    (r'tokens/table|head/kernel', ('tensor', 'fsdp')),
+    (r'(\w*embed|patches)/(positions/table|types|extra)', (None, 'fsdp')),
+    (r'embed/project/kernel', ('fsdp', None)),
+    (r'patches/project/kernel', (None, None, None, 'fsdp')),
+    (r'head/dense/kernel', ('fsdp', None)),
+    (r'head/classes/kernel', ('fsdp', None)),
+    (r'(stack|encoder|decoder)/relative/table', (None, None)),
+    (r'.*/(mixer|cross)/(query|key|value|gate)/kernel', ('fsdp', 'tensor', None)),
+    (r'.*/(mixer|cross)/(query|key|value)/bias', ('tensor', None)),
+    (r'.*/(mixer|cross)/out/kernel', ('tensor', None, 'fsdp')),
+    (r'.*/mixer/group/(scale|bias)', ('tensor', None)),
+    (r'.*/mixer/expand/kernel', ('fsdp', None, 'tensor')),
+    (r'.*/mixer/(conv|step)/kernel', (None, 'tensor')),
+    (r'.*/mixer/((conv|step)/bias|D)', ('tensor',)),
+    (r'.*/mixer/(parameters/kernel|A_log)', ('tensor', None)),
+    (r'.*/mixer/contract/kernel', ('tensor', 'fsdp')),
     (r'.*/mlp/(up|gate)/kernel', ('fsdp', 'tensor')),
     (r'.*/mlp/(up|gate)/bias', ('tensor',)),
     (r'.*/mlp/down/kernel', ('tensor', 'fsdp')),
-    (r'(.*/)?(mixer/out|mlp/down|\w*norm)/(scale|bias)', (None,)),
+    (r'.*/mlp/router/kernel', ('fsdp', None)),
+    (r'.*/mlp/experts_(up|gate)/kernel', ('expert', 'fsdp', 'tensor')),
+    (r'.*/mlp/experts_(up|gate)/bias', ('expert', 'tensor')),
+    (r'.*/mlp/experts_down/kernel', ('expert', 'tensor', 'fsdp')),
+    (r'.*/mlp/experts_down/bias', ('expert', None)),
+    (
+        r'(.*/)?(mixer/out|cross/out|mlp/down|\w*norm\w*|project|dense|classes)/(scale|bias)',
+        (None,),
+    ),
+    (r'head/bias', (None,)),
 )
 
-# A batch is [microbatches, rows, tokens].
-BATCH = PartitionSpec(None, ('data', 'fsdp'), 'context')
+
+def batch_spec(rank: int) -> PartitionSpec:
+    """Of an array of a batch: [microbatches, rows], [microbatches, rows, tokens], or images."""
+    rows = (None, ('data', 'fsdp'))
+    return PartitionSpec(*rows, 'context') if rank == 3 else PartitionSpec(*rows)
 
 
 def make_mesh(config: MeshConfig) -> Mesh:
@@ -138,5 +161,9 @@ def state_shardings(abstract_state: Any, tx: optax.GradientTransformation, mesh:
 
 def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """This process's rows of a batch, onto its devices."""
-    sharding = NamedSharding(mesh, BATCH)
-    return {name: jax.make_array_from_process_local_data(sharding, x) for name, x in batch.items()}
+
+    def put(x: np.ndarray) -> jax.Array:
+        layout = NamedSharding(mesh, batch_spec(x.ndim))
+        return jax.make_array_from_process_local_data(layout, x)
+
+    return {name: put(x) for name, x in batch.items()}

@@ -1,6 +1,7 @@
 """The training state, and the step that moves it. A microbatches, B rows, T tokens.
 
-A batch is a dict of arrays [A, B, T]: `inputs`, `targets`, `weights`, `positions`, `segment_ids`.
+A batch is a dict of arrays [A, B, ...]: `targets` and `weights`, and what the model's `forward`
+reads: `inputs`, `positions`, `segment_ids`, `images` ...
 """
 
 from collections.abc import Callable
@@ -13,7 +14,6 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from transformer import losses, optim, sharding
-from transformer.context import Context
 from transformer.experiment import Experiment
 
 
@@ -36,18 +36,12 @@ class TrainState:
     skipped: jax.Array
 
 
-def context_of(batch: dict[str, jax.Array], rows_B: jax.Array | None = None, **mode) -> Context:
-    """The context of one microbatch."""
-    return Context.of(batch['inputs'], batch['positions'], batch['segment_ids'], rows_B, **mode)
-
-
 def init_fn(model: Any, tx: optax.GradientTransformation) -> Callable[[jax.Array], TrainState]:
     """A function from a key to the first state, for `jax.eval_shape` and `jax.jit`."""
 
     def init(key: jax.Array) -> TrainState:
         init_key, train_key = jax.random.split(key)
-        inputs = jnp.zeros((1, 8), jnp.int32)
-        params = model.init(init_key, inputs, Context.of(inputs))['params']
+        params = model.init(init_key, model.example(), method='forward')['params']
         zero = jnp.zeros((), jnp.int32)
         return TrainState(zero, params, tx.init(params), jax.random.key_data(train_key), zero)
 
@@ -63,14 +57,15 @@ def abstract_state(init: Callable, tx: optax.GradientTransformation, mesh: Mesh)
     )
 
 
-def abstract_batch(shape: tuple[int, int, int], mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes, types and layout of a batch [A, B, T]."""
-    layout = NamedSharding(mesh, sharding.BATCH)
-    names = ('inputs', 'targets', 'positions', 'segment_ids')
-    types = dict.fromkeys(names, jnp.int32) | {'weights': jnp.float32}
-    return {
-        name: jax.ShapeDtypeStruct(shape, dtype, sharding=layout) for name, dtype in types.items()
-    }
+def abstract_batch(batch: dict[str, Any], mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes, types and layout of a batch like this one (of this process's rows)."""
+
+    def one(x) -> jax.ShapeDtypeStruct:
+        shape = (x.shape[0], x.shape[1] * jax.process_count(), *x.shape[2:])
+        layout = NamedSharding(mesh, sharding.batch_spec(len(shape)))
+        return jax.ShapeDtypeStruct(shape, x.dtype, sharding=layout)
+
+    return {name: one(x) for name, x in batch.items()}
 
 
 def train_step_fn(
@@ -79,35 +74,42 @@ def train_step_fn(
     """The update as a pure function (state, batch) -> (state, metrics), not yet compiled.
 
     The gradient is that of the mean over all weighted tokens of the batch, whatever the number of
-    microbatches. Metrics: `loss` (nats a token), `grad_norm` (before clipping), `learning_rate`,
-    `tokens`, `skipped`.
+    microbatches. Metrics: `loss` (nats a target, not smoothed), `grad_norm` (before clipping),
+    `learning_rate`, `tokens` (targets that count), `skipped`, and what experts report.
     """
     rate = optim.schedule(experiment)
+    smoothing = experiment.objective.smoothing
 
     def loss_fn(params, batch, rows_B, key):
-        ctx = context_of(batch, rows_B, train=True)
-        rngs = {'dropout': key}
-        logits_BTV, _, _ = model.apply({'params': params}, batch['inputs'], ctx, rngs=rngs)
-        return losses.next_token(logits_BTV, batch['targets'], batch['weights'])
+        scores, aux = model.apply(
+            {'params': params}, batch, rows_B, True, rngs={'dropout': key}, method='forward'
+        )
+        weights = batch['weights']
+        loss, nats = losses.cross_entropy(scores, batch['targets'], weights, smoothing)
+        extra, stats = losses.reports(aux)
+        return loss + extra * weights.sum(), (nats, stats)
 
     def gradients(params, batch, key):
-        A, B, _ = batch['inputs'].shape
+        A, B = batch['weights'].shape[:2]
         rows_AB = jnp.arange(A * B, dtype=jnp.int32).reshape(A, B)
+        grad = jax.grad(loss_fn, has_aux=True)
         if A == 1:
-            one = jax.tree.map(lambda x: x[0], batch)
-            return jax.value_and_grad(loss_fn)(params, one, rows_AB[0], key)
+            return grad(params, jax.tree.map(lambda x: x[0], batch), rows_AB[0], key)
 
         def add(total, micro):
-            part = jax.value_and_grad(loss_fn)(params, *micro, key)
-            return jax.tree.map(jnp.add, total, part), None
+            grads, told = grad(params, *micro, key)
+            return jax.tree.map(jnp.add, total, grads), told
 
-        zeros = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))
-        return jax.lax.scan(add, zeros, (batch, rows_AB))[0]
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        grads, (nats_A, stats_A) = jax.lax.scan(add, zeros, (batch, rows_AB))
+        counts = {'dropped': jnp.sum}
+        stats = {name: counts.get(name, jnp.mean)(x) for name, x in stats_A.items()}
+        return grads, (nats_A.sum(), stats)
 
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
         key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
         tokens = batch['weights'].sum()
-        nats, grads = gradients(state.params, batch, key)
+        grads, (nats, stats) = gradients(state.params, batch, key)
         scale = 1 / jnp.maximum(tokens, 1)
         loss, grads = nats * scale, jax.tree.map(lambda g: g * scale, grads)
         grad_norm = optax.tree.norm(grads)
@@ -126,7 +128,7 @@ def train_step_fn(
             'learning_rate': rate(state.step - state.skipped),
             'tokens': tokens,
             'skipped': skipped,
-        }
+        } | {f'experts/{name}': x for name, x in stats.items()}
         new = state.replace(
             step=state.step + 1, params=params, opt_state=opt_state, skipped=skipped
         )
@@ -137,11 +139,10 @@ def train_step_fn(
 
 def jit_train_step(train_step: Callable, shardings: Any, mesh: Mesh) -> Callable:
     """`train_step` compiled for the mesh: the state's layout is pinned, its memory reused."""
-    batch = NamedSharding(mesh, sharding.BATCH)
     whole = NamedSharding(mesh, PartitionSpec())
     return jax.jit(
         train_step,
-        in_shardings=(shardings, batch),
+        in_shardings=(shardings, None),  # a batch lies as `sharding.put_batch` puts it
         out_shardings=(shardings, whole),
         donate_argnums=0,
     )

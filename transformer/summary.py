@@ -1,15 +1,18 @@
 """The summary at the start of a run, and the arithmetic in it."""
 
 import collections
+import re
 from typing import Any
 
 import jax
 import numpy as np
 
 from transformer import hardware, paths
-from transformer.config import TransformerConfig
+from transformer.config import EncoderDecoderConfig, StackConfig, VisionConfig
 
-FLOPS_FORMULA = '6 N + 12 layers * heads * head_width * context, N without position tables'
+FLOPS_FORMULA = (
+    '6 N + 12 layers * heads * head_width * keys, N without position tables and idle experts'
+)
 
 
 def parameter_count(params: Any) -> int:
@@ -22,29 +25,61 @@ def by_module(params: Any) -> dict[str, int]:
     counts = collections.Counter()
     for path, x in zip(paths.names(params), jax.tree.leaves(params)):
         parts = path.split('/')
-        kernel_of = parts[:-1] if len(parts) > 1 else parts
-        name = '/'.join(p for p in kernel_of[:5] if p not in ('stack', 'repeat'))
+        name = '/'.join(p for p in parts[:-1][:5] if p not in ('repeat', 'shared'))
         counts[name] += int(np.prod(x.shape))
     return dict(counts)
 
 
-def flops_per_token(params: Any, config: TransformerConfig) -> float:
-    """FLOPs of a training step per token: `FLOPS_FORMULA`."""
-    tables = [
-        x
-        for path, x in zip(paths.names(params), jax.tree.leaves(params))
-        if path.startswith('positions/')
-    ]
-    n = parameter_count(params) - parameter_count(tables)
-    attention = sum(
-        12
-        * block.mixer.heads
-        * block.mixer.head_width
-        * min(block.mixer.window or config.context, config.context)
-        for block in config.pattern
-        if hasattr(block.mixer, 'heads')
-    )
-    return 6.0 * n + config.repeats * attention
+def stacks(config: Any) -> dict[str, tuple[StackConfig, int]]:
+    """Name of each stack of a model -> its config, and how many places it works on."""
+    if isinstance(config, EncoderDecoderConfig):
+        return {
+            'encoder': (config.encoder, config.context),
+            'decoder': (config.decoder, config.target_context),
+        }
+    length = config.patches.length if isinstance(config, VisionConfig) else config.context
+    return {'stack': (config.stack, length)}
+
+
+def flops_per_row(params: Any, config: Any) -> float:
+    """FLOPs of a training step per sequence: `FLOPS_FORMULA` times its tokens, stack by stack.
+
+    The embedding's table counts where the head reads it, in the last stack.
+    """
+    found = dict(zip(paths.names(params), jax.tree.leaves(params)))
+    used = collections.Counter()
+    names = list(stacks(config))
+    for path, x in found.items():
+        if '/positions/' in path or path.startswith('positions/'):
+            continue
+        owner = next((n for n in names if path.split('/')[0].startswith(n)), names[-1])
+        used[owner] += float(np.prod(x.shape)) * _share(path, stacks(config)[owner][0])
+    total = 0.0
+    for name, (stack, length) in stacks(config).items():
+        keys = sum(_products(block, length, config) for block in stack.pattern)
+        total += length * (6.0 * used[name] + 12 * stack.repeats * keys)
+    return total
+
+
+def _share(path: str, stack: StackConfig) -> float:
+    """How often a token uses a parameter: idle experts less, shared layers more than once."""
+    block = re.match(r'\w+/(repeat|shared)/block_(\d+)/', path)
+    if block is None:
+        return 1.0
+    mlp = stack.pattern[int(block[2])].mlp
+    expert = '/mlp/' in path and '/router/' not in path and hasattr(mlp, 'experts')
+    return (mlp.top_k / mlp.experts if expert else 1.0) * (stack.repeats if stack.shared else 1)
+
+
+def _products(block: Any, length: int, config: Any) -> float:
+    """heads * head_width * keys of a block's attention; 0 for mixers that are not attention."""
+    total = 0.0
+    if hasattr(block.mixer, 'kv_heads'):
+        window = block.mixer.window or length
+        total += block.mixer.heads * block.mixer.head_width * min(window, length)
+    if block.cross is not None:
+        total += block.cross.heads * block.cross.head_width * config.context
+    return total
 
 
 def bytes_per_device(tree: Any) -> int:
@@ -55,12 +90,13 @@ def bytes_per_device(tree: Any) -> int:
     )
 
 
-def describe(state: Any, config: TransformerConfig, mesh: Any, tokens: int, compiled: Any) -> str:
+def describe(state: Any, config: Any, mesh: Any, rows: int, compiled: Any) -> str:
     """The summary, lines of text.
 
     Args:
       state: a `TrainState`.
-      tokens: of one step.
+      config: of the model.
+      rows: of one step.
       compiled: the compiled training step.
     """
     gib = 2.0**30
@@ -70,14 +106,17 @@ def describe(state: Any, config: TransformerConfig, mesh: Any, tokens: int, comp
     memory = compiled.memory_analysis()
     work = f', {memory.temp_size_in_bytes / gib:.2f} GiB of temporaries' if memory else ''
     axes = ', '.join(f'{axis} {size}' for axis, size in mesh.shape.items())
-    flops = flops_per_token(state.params, config)
+    places = {name: length for name, (_, length) in stacks(config).items()}
+    flops = flops_per_row(state.params, config) / sum(places.values())
     peak = hardware.peak_flops()
+    dtype = next(iter(stacks(config).values()))[0].dtype
+    tokens = ' + '.join(f'{rows * length:,} ({name})' for name, length in places.items())
     lines += [
         f'FLOPs          {flops:.4g} a token ({FLOPS_FORMULA})',
-        f'tokens         {tokens:,} a step',
+        f'tokens         {tokens} a step, padding included',
         f'memory         {bytes_per_device(state.params) / gib:.3f} GiB of parameters, '
         f'{bytes_per_device(state.opt_state) / gib:.3f} GiB of optimizer state{work}, a device',
-        f'types          parameters float32, compute {config.dtype}',
+        f'types          parameters float32, compute {dtype}',
         f'mesh           {axes}',
         f'devices        {jax.device_count()} x {jax.devices()[0].device_kind}'
         + (f', peak {peak / 1e12:.0f} TFLOP/s each' if peak else ', peak unknown: no MFU'),

@@ -12,14 +12,15 @@ import ml_collections
 
 from transformer.errors import UserError
 
-CONFIG, TOKENIZER, METRICS, CHECKPOINTS = (
+CONFIG, TASK, TOKENIZER, METRICS, CHECKPOINTS = (
     'config.json',
+    'task.json',
     'tokenizer.json',
     'metrics.jsonl',
     'checkpoints',
 )
 # A run may be continued with any other field changed; these make it what it is.
-IDENTITY = ('model', 'data', 'context', 'batch_size', 'seed')
+IDENTITY = ('model', 'objective', 'data', 'context', 'target_context', 'batch_size', 'seed')
 # ... except for where the data lies and how it is fetched.
 FREE = ('data.path', 'data.directory', 'data.prefetch', 'model.attention')
 
@@ -71,15 +72,33 @@ def read_config(path: Path) -> ml_collections.ConfigDict:
     Raises:
       UserError: there is no run in the directory, or its config is damaged.
     """
-    file = path / CONFIG
+    # JSON has no tuples.
+    return ml_collections.ConfigDict(_tuples(_read(path, CONFIG)))
+
+
+def read_task(path: Path) -> dict:
+    """What the data asked of the run's model: `vocab`, `classes` (names) and `target_context`.
+
+    Raises:
+      UserError: there is no run in the directory, or its file is damaged.
+    """
+    return _read(path, TASK)
+
+
+def save_task(path: Path, vocab: int, classes: tuple[str, ...], target_context: int) -> None:
+    """Saves what `read_task` gives."""
+    task = {'vocab': vocab, 'classes': list(classes), 'target_context': target_context}
+    write_atomically(path / TASK, json.dumps(task, indent=2) + '\n')
+
+
+def _read(path: Path, name: str) -> dict:
+    file = path / name
     try:
-        saved = json.loads(file.read_text(encoding='utf-8'))
+        return json.loads(file.read_text(encoding='utf-8'))
     except FileNotFoundError:
         raise UserError(f'--workdir={path} holds no run: there is no {file}') from None
     except (OSError, ValueError) as error:
         raise UserError(f'{file} cannot be read: {error}') from None
-    # JSON has no tuples.
-    return ml_collections.ConfigDict(_tuples(saved))
 
 
 def save_config(path: Path, config: ml_collections.ConfigDict) -> list[str]:

@@ -1,0 +1,25 @@
+"""From records to rows: one file an objective, with `split(experiment, records, tokenizer)`."""
+
+from data.objectives import (
+    classification,
+    denoising,
+    image_classification,
+    masked,
+    next_token,
+    prefix,
+    seq2seq,
+    span_corruption,
+    token_classification,
+)
+
+SPLITS = {
+    'next_token': next_token.split,
+    'prefix': prefix.split,
+    'masked': masked.split,
+    'span_corruption': span_corruption.split,
+    'denoising': denoising.split,
+    'seq2seq': seq2seq.split,
+    'classification': classification.split,
+    'token_classification': token_classification.split,
+    'image_classification': image_classification.split,
+}

@@ -1,0 +1,62 @@
+"""From tokens to the residual stream. B batch, T length, V vocabulary, E token width, D width."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from transformer import registry
+from transformer.config import EmbedConfig, TokensConfig
+from transformer.context import Context
+from transformer.layers import Dropout, Linear
+
+
+class Tokens(nn.Module):
+    """The table of token vectors, read from both sides."""
+
+    config: TokensConfig
+    dtype: str = 'float32'
+
+    def setup(self):
+        c = self.config
+        start = nn.initializers.normal(c.init.std or c.width**-0.5)
+        self.table_VE = self.param('table', start, (c.vocab, c.width))
+
+    def __call__(self, inputs_BT: jax.Array) -> jax.Array:
+        """The vectors of tokens, [B, T, E]."""
+        return self.table_VE.astype(self.dtype)[inputs_BT]
+
+    def scores(self, x_BTE: jax.Array) -> jax.Array:
+        """The product with every token's vector, float32 [B, T, V]."""
+        table_VE = self.table_VE.astype(self.dtype)
+        return jnp.einsum('bte,ve->btv', x_BTE, table_VE, preferred_element_type=jnp.float32)
+
+
+class Embed(nn.Module):
+    """scale * token + position + type, then norm, dropout and a projection, those that are set."""
+
+    config: EmbedConfig
+    dtype: str = 'float32'
+
+    @nn.compact
+    def __call__(self, x_BTE: jax.Array, ctx: Context, types_BT: jax.Array | None = None):
+        """Returns x_BTD.
+
+        Args:
+          types_BT: int32 type of each token; None means 0 for all.
+        """
+        c, E = self.config, x_BTE.shape[-1]
+        x_BTE = x_BTE * jnp.asarray(c.scale, x_BTE.dtype)
+        if c.positions is not None:
+            place = registry.build(c.positions, width=E, dtype=self.dtype, name='positions')
+            x_BTE += place(ctx.positions_BT)
+        if c.types:
+            start = nn.initializers.normal(c.init.std or E**-0.5)
+            table_YE = self.param('types', start, (c.types, E)).astype(self.dtype)
+            x_BTE += table_YE[:1][None] if types_BT is None else table_YE[types_BT]
+        if c.norm is not None:
+            x_BTE = registry.build(c.norm, dtype=self.dtype, name='norm')(x_BTE)
+        x_BTE = Dropout(c.dropout)(x_BTE, ctx)
+        if c.width == E:
+            return x_BTE
+        shape = (E, c.width)
+        return Linear('bte,ed->btd', shape, c.init, True, dtype=self.dtype, name='project')(x_BTE)

@@ -1,0 +1,163 @@
+"""Experts: MLPs of which each token uses few. B batch, T length, D width, F hidden, E experts.
+
+N = B * T tokens, K experts a token, S rows of work (see `ops.routing`).
+"""
+
+import dataclasses
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from transformer import registry
+from transformer.config import InitConfig
+from transformer.context import Context
+from transformer.errors import ConfigError
+from transformer.layers import Linear
+from transformer.mlps import ACTIVATIONS
+from transformer.ops import routing
+
+
+@dataclasses.dataclass(frozen=True)
+class MoEConfig:
+    """y = sum over the top K experts of p_e(x) MLP_e(x), p = softmax(router(x)).
+
+    Top-1 with a capacity is the Switch Transformer, https://arxiv.org/abs/2101.03961; top-2,
+    gated, normalised and without a capacity is Mixtral, https://arxiv.org/abs/2401.04088.
+
+    Attributes:
+      experts: E.
+      hidden: F of each expert.
+      top_k: K, experts that work on a token.
+      capacity: with a factor, an expert takes at most ceil(factor * K * N / E) tokens, N being all
+        places of the (micro)batch, padding included; what comes later in the batch is dropped and
+        passes by on the residual stream. So it depends on the other rows; outside training nothing
+        is dropped. None or 0 means that experts take all that come.
+      activation: a key of `mlps.ACTIVATIONS`.
+      gated: whether an expert has a gate, as `mlps.MLPConfig` has.
+      normalize: whether the weights of a token's K experts are scaled to sum to one.
+      balance: weight of the loss that keeps experts evenly loaded.
+      router_z: weight of the loss that keeps the router's logits small,
+        https://arxiv.org/abs/2202.08906.
+      jitter: in training the router's input is multiplied by noise from 1 - jitter to 1 + jitter.
+
+    Raises:
+      ConfigError: a field holds a value that cannot be used.
+    """
+
+    experts: int
+    hidden: int
+    top_k: int = 1
+    capacity: float | None = None
+    activation: str = 'gelu'
+    gated: bool = False
+    bias: bool = False
+    normalize: bool = False
+    balance: float = 0.01
+    router_z: float = 0.001
+    jitter: float = 0.0
+    init: InitConfig = InitConfig()
+
+    def __post_init__(self):
+        def require(name, value, holds, accepted):
+            if not holds:
+                raise ConfigError(f'model.{name}', value, accepted)
+
+        require('experts', self.experts, self.experts > 0, 'a whole number above 0')
+        require('hidden', self.hidden, self.hidden > 0, 'a whole number above 0')
+        accepted = f'a whole number from 1 to config.model.experts={self.experts}'
+        require('top_k', self.top_k, 1 <= self.top_k <= self.experts, accepted)
+        known = f'an MLP with one of the activations {", ".join(ACTIVATIONS)}'
+        require('mlp', self.activation, self.activation in ACTIVATIONS, known)
+        for name, value in (
+            ('expert_capacity', self.capacity or 0),
+            ('expert_balance', self.balance),
+            ('expert_z', self.router_z),
+        ):
+            holds = value >= 0 and math.isfinite(value)
+            require(name, value, holds, 'a finite number of at least 0')
+        require('expert_jitter', self.jitter, 0 <= self.jitter < 1, 'a number from 0 to below 1')
+
+
+class Experts(nn.Module):
+    """One linear map for each expert: kernel [E, in, out] and bias [E, out].
+
+    Attributes:
+      shape: of the kernel.
+      residual: whether the output goes into the residual stream (see `InitConfig.residual`).
+    """
+
+    shape: tuple[int, int, int]
+    init: InitConfig
+    bias: bool = False
+    residual: bool = False
+    dtype: str = 'float32'
+
+    @nn.compact
+    def __call__(self, x_SD: jax.Array, plan: routing.Plan) -> jax.Array:
+        E, fan_in, out = self.shape
+        std = (self.init.std or fan_in**-0.5) * (self.init.residual if self.residual else 1.0)
+        kernel_EDF = self.param('kernel', nn.initializers.normal(std), self.shape)
+        y_SF = plan.dot(x_SD.astype(self.dtype), kernel_EDF.astype(self.dtype))
+        if not self.bias:
+            return y_SF
+        bias_EF = self.param('bias', nn.initializers.zeros, (E, out))
+        return y_SF + jnp.take(bias_EF.astype(self.dtype), plan.experts_S, axis=0)
+
+
+@registry.register(MoEConfig)
+class MoE(nn.Module):
+    config: MoEConfig
+    width: int
+    dtype: str = 'float32'
+
+    @nn.compact
+    def __call__(self, x_BTD: jax.Array, ctx: Context) -> tuple[jax.Array, dict]:
+        """Returns y_BTD, zero at padding, and a report.
+
+        The report is `loss`, float32, already weighted, a mean over tokens; and `stats`, float32
+        scalars: those of `routing.report` and `dropped`, the number of choices that were dropped.
+        """
+        c, D = self.config, self.width
+        real_N = ctx.segments_BT.reshape(-1) != 0
+        logits_NE = self._logits(x_BTD, ctx).reshape(-1, c.experts)
+        weights_KN, experts_KN = routing.choose(logits_NE, c.top_k, c.normalize)
+        if c.capacity and ctx.train:
+            C = routing.capacity(c.capacity, *experts_KN.shape[::-1], c.experts)
+            plan = routing.limited(experts_KN, real_N, c.experts, C)
+        else:
+            plan = routing.dropless(experts_KN, real_N, c.experts)
+        y_SD = self._experts(plan.gather(x_BTD.reshape(-1, D)), plan)
+        y_ND = plan.combine(y_SD, jnp.where(real_N[None], weights_KN, 0))
+        stats = routing.report(logits_NE, experts_KN, real_N)
+        lost_KN = (plan.rows_KN == len(plan.tokens_S)) & real_N[None]
+        stats['dropped'] = lost_KN.sum(dtype=jnp.float32)
+        loss = c.balance * stats['balance'] + c.router_z * stats['router_z']
+        return y_ND.reshape(x_BTD.shape).astype(self.dtype), {'loss': loss, 'stats': stats}
+
+    def _logits(self, x_BTD: jax.Array, ctx: Context) -> jax.Array:
+        """Float32 throughout: the choice between experts is not to hang on rounding."""
+        c = self.config
+        x_BTD = x_BTD.astype(jnp.float32)
+        if ctx.train and c.jitter:
+            key = self.make_rng('dropout')
+            keys_B = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, ctx.rows_B)
+            low, high = 1 - c.jitter, 1 + c.jitter
+            noise = lambda k: jax.random.uniform(k, x_BTD.shape[1:], minval=low, maxval=high)  # noqa: E731
+            x_BTD *= jax.vmap(noise)(keys_B)
+        with jax.default_matmul_precision('float32'):
+            return Linear('btd,de->bte', (self.width, c.experts), c.init, name='router')(x_BTD)
+
+    def _experts(self, x_SD: jax.Array, plan: routing.Plan) -> jax.Array:
+        c, D = self.config, self.width
+        common = {'init': c.init, 'bias': c.bias, 'dtype': self.dtype}
+        act = ACTIVATIONS[c.activation]
+        up_SF = Experts((c.experts, D, c.hidden), name='experts_up', **common)(x_SD, plan)
+        if c.gated:
+            gate_SF = Experts((c.experts, D, c.hidden), name='experts_gate', **common)(x_SD, plan)
+            hidden_SF = act(gate_SF) * up_SF
+        else:
+            hidden_SF = act(up_SF)
+        down = Experts((c.experts, c.hidden, D), residual=True, name='experts_down', **common)
+        return down(hidden_SF, plan)

@@ -1,0 +1,199 @@
+"""What a model is trained to do: the settings of each objective, and which model it needs.
+
+`data/objectives/` makes the batches; `losses.py` scores them.
+"""
+
+import dataclasses
+
+from transformer.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """Attributes:
+
+    kind: key of `OBJECTIVES`.
+    smoothing: share of the target's probability spread over all classes,
+      https://arxiv.org/abs/1512.00567.
+    """
+
+    # What it needs: a kind of model, a head, and a kind of data (`data.sources`).
+    SHAPE, HEAD, RECORDS = 'decoder', 'tokens', 'text'
+
+    kind: str = ''
+    smoothing: float = 0.0
+
+    def __post_init__(self):
+        self._require('smoothing', 0 <= self.smoothing < 1, 'from 0 to below 1')
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        """Tokens that the tokenizer needs besides those of the text."""
+        return ()
+
+    def _require(self, name: str, holds: bool, accepted: str) -> None:
+        if not holds:
+            raise ConfigError(f'objective.{name}', getattr(self, name), accepted)
+
+
+@dataclasses.dataclass(frozen=True)
+class NextToken(Objective):
+    """Each token from those before it."""
+
+    kind: str = 'next_token'
+
+
+@dataclasses.dataclass(frozen=True)
+class Prefix(Objective):
+    """A random prefix is read in both directions, the rest predicted, arxiv.org/abs/1910.10683."""
+
+    kind: str = 'prefix'
+
+
+MASK, START, SEPARATOR = '[MASK]', '[CLS]', '[SEP]'
+
+
+@dataclasses.dataclass(frozen=True)
+class Masked(Objective):
+    """Hidden tokens from all around them, https://arxiv.org/abs/1810.04805.
+
+    The choice is drawn anew at each epoch, https://arxiv.org/abs/1907.11692.
+
+    Attributes:
+      rate: share of the tokens that are chosen.
+      mask: share of the chosen that become [MASK].
+      random: share of the chosen that become a random token; the rest stays.
+      whole_words: whether all tokens of a word are chosen together.
+    """
+
+    SHAPE, HEAD, RECORDS = 'encoder', 'masked', 'text'
+    kind: str = 'masked'
+    rate: float = 0.15
+    mask: float = 0.8
+    random: float = 0.1
+    whole_words: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._require('rate', 0 < self.rate < 1, 'between 0 and 1')
+        self._require('mask', 0 <= self.mask <= 1, 'from 0 to 1')
+        room = 1 - self.mask
+        self._require('random', 0 <= self.random <= room + 1e-9, f'from 0 to {room:.3g}')
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        return (MASK,)
+
+
+@dataclasses.dataclass(frozen=True)
+class SpanCorruption(Objective):
+    """Cut-out spans, each after its sentinel, https://arxiv.org/abs/1910.10683.
+
+    Attributes:
+      rate: share of the tokens that are cut out.
+      mean_span: mean length of a span, in tokens.
+      sentinels: how many marks there are; a row cannot have more spans.
+    """
+
+    SHAPE, HEAD, RECORDS = 'encoder_decoder', 'tokens', 'text'
+    kind: str = 'span_corruption'
+    rate: float = 0.15
+    mean_span: float = 3.0
+    sentinels: int = 100
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._require('rate', 0 < self.rate < 1, 'between 0 and 1')
+        self._require('mean_span', self.mean_span >= 1, 'at least 1')
+        self._require('sentinels', self.sentinels > 0, 'at least 1')
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        return tuple(f'<extra_id_{i}>' for i in range(self.sentinels))
+
+
+@dataclasses.dataclass(frozen=True)
+class Denoising(Objective):
+    """The whole text from a damaged one, https://arxiv.org/abs/1910.13461.
+
+    Attributes:
+      rate: share of the tokens that are hidden by text infilling.
+      mean_span: mean of the Poisson distribution of span lengths; a span of 0 inserts a mask.
+      permute_sentences: whether sentences are shuffled.
+    """
+
+    SHAPE, HEAD, RECORDS = 'encoder_decoder', 'tokens', 'text'
+    kind: str = 'denoising'
+    rate: float = 0.3
+    mean_span: float = 3.0
+    permute_sentences: bool = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._require('rate', 0 < self.rate < 1, 'between 0 and 1')
+        self._require('mean_span', self.mean_span > 0, 'above 0')
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        return (MASK,)
+
+
+@dataclasses.dataclass(frozen=True)
+class Seq2Seq(Objective):
+    """One text from another, teacher forced, https://arxiv.org/abs/1409.3215.
+
+    Attributes:
+      source: suffix of the files of source texts, such as 'de'.
+      target: suffix of the files of target texts, such as 'en'.
+      lowercase: whether both sides are lower-cased.
+    """
+
+    SHAPE, HEAD, RECORDS = 'encoder_decoder', 'tokens', 'pairs'
+    kind: str = 'seq2seq'
+    source: str = 'de'
+    target: str = 'en'
+    lowercase: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Classification(Objective):
+    """The class of a text; it begins with [CLS]."""
+
+    SHAPE, HEAD, RECORDS = 'encoder', 'class', 'classes'
+    kind: str = 'classification'
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        return (MASK, START, SEPARATOR)
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenClassification(Objective):
+    """The tag of each word, at its first token."""
+
+    SHAPE, HEAD, RECORDS = 'encoder', 'token_class', 'tags'
+    kind: str = 'token_classification'
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageClassification(Objective):
+    """The class of an image."""
+
+    SHAPE, HEAD, RECORDS = 'vision', 'class', 'images'
+    kind: str = 'image_classification'
+
+
+OBJECTIVES = {
+    objective.kind: objective
+    for objective in (
+        NextToken,
+        Prefix,
+        Masked,
+        SpanCorruption,
+        Denoising,
+        Seq2Seq,
+        Classification,
+        TokenClassification,
+        ImageClassification,
+    )
+}

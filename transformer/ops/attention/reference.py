@@ -1,0 +1,52 @@
+"""Every step in sight. It honours everything; the other ways are tested against it."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from transformer.ops.masks import Mask
+
+NEVER = -1e30  # added to the score of a forbidden pair
+
+
+def reference(
+    q_BNTH, k_BKSH, v_BKSH, mask: Mask, *, scale: float, drop: Callable | None, bias, softcap
+):
+    """Scores, softmax in float32, weighted values.
+
+    The softmax's division follows the product with the values: it is S / H times smaller there.
+    """
+    weights_BKGTS, total = _numerators(q_BNTH, k_BKSH, mask, scale, bias, softcap)
+    if drop is not None:
+        weights_BKGTS = drop(weights_BKGTS)
+    out = jnp.einsum('bkgts,bksh->bkgth', weights_BKGTS.astype(v_BKSH.dtype), v_BKSH)
+    out /= jnp.where(total > 0, total, 1).astype(out.dtype)
+    return out.reshape(q_BNTH.shape)
+
+
+def weights(q_BNTH, k_BKSH, mask: Mask, *, scale: float, bias=None, softcap=None) -> jax.Array:
+    """How much each query attends to each key, float32 [B, N, T, S]; arguments as of `attend`.
+
+    Rows add up to 1, those of queries that see nothing to 0.
+    """
+    weights_BKGTS, total = _numerators(q_BNTH, k_BKSH, mask, scale, bias, softcap)
+    weights_BKGTS /= jnp.where(total > 0, total, 1)
+    return weights_BKGTS.reshape(*q_BNTH.shape[:3], k_BKSH.shape[2])
+
+
+def _numerators(q_BNTH, k_BKSH, mask, scale, bias, softcap):
+    """The softmax's numerators [B, K, G, T, S] and their sum over S, float32."""
+    B, N, T, H = q_BNTH.shape
+    K, S = k_BKSH.shape[1:3]
+    q_BKGTH = (q_BNTH * scale).reshape(B, K, N // K, T, H)
+    scores = jnp.einsum('bkgth,bksh->bkgts', q_BKGTH, k_BKSH, preferred_element_type=jnp.float32)
+    if softcap is not None:
+        scores = softcap * jnp.tanh(scores / softcap)
+    if bias is not None:
+        scores += bias.dense(mask.offset, T, S).reshape(1, K, N // K, T, S)
+    scores += jnp.where(mask.dense(T, S), 0.0, NEVER)[:, None, None]
+    # A query that may see nothing has a maximum of NEVER; its weights, and its output, become zero.
+    top = jnp.maximum(jax.lax.stop_gradient(scores.max(-1, keepdims=True)), NEVER / 2)
+    weights_BKGTS = jnp.exp(scores - top)
+    return weights_BKGTS, weights_BKGTS.sum(-1, keepdims=True)

@@ -1,0 +1,90 @@
+"""Texts from texts by an encoder-decoder: the source is read once, then tokens follow one by one.
+
+B rows, S slots of the padded sources, M new tokens.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from transformer import beam
+from transformer.beam import Beam
+from transformer.context import Context
+from transformer.decode import State, advance
+from transformer.errors import UserError
+from transformer.sampling import Sampling
+
+
+class Seq2SeqGenerator:
+    """Writes a target for each source.
+
+    Args:
+      model: an `EncoderDecoder`.
+      params: its parameters.
+      start: the token that the decoder reads first.
+      end: the token that ends a target.
+      how: a `Sampling` or a `Beam`.
+    """
+
+    def __init__(self, model: Any, params: Any, start: int, end: int, how: Sampling | Beam):
+        self._model, self._params = model, params
+        self._write = jax.jit(
+            functools.partial(_write, model, start, end, how), static_argnames='room'
+        )
+
+    def generate(
+        self, sources: Sequence[Sequence[int]], max_tokens: int = 0, seed: int = 0
+    ) -> list[list[int]]:
+        """The target tokens of each source, the end left out.
+
+        Args:
+          max_tokens: at most so many; 0 means the model's target context.
+
+        Raises:
+          UserError: a source that is empty, longer than the context, or has an unknown token.
+        """
+        c = self._model.config
+        for i, source in enumerate(sources):
+            if not 0 < len(source) <= c.context:
+                accepted = f'1 to the context of the model, {c.context}'
+                raise UserError(f'source {i + 1} has {len(source)} tokens; accepted: {accepted}')
+            bad = [t for t in source if not 0 <= t < c.tokens.vocab]
+            if bad:
+                accepted = f'0 to {c.tokens.vocab - 1}'
+                raise UserError(f'source {i + 1} holds token {bad[0]}; accepted: {accepted}')
+        if max_tokens < 0 or max_tokens > c.target_context:
+            accepted = f'1 to the target context of the model, {c.target_context}'
+            raise UserError(f'max_tokens {max_tokens} cannot be used; accepted: {accepted}')
+        # Powers of two: sources of similar lengths share one compiled program.
+        slots = 1 << (max(len(s) for s in sources) - 1).bit_length()
+        tokens_BS = np.zeros((len(sources), min(slots, c.context)), np.int32)
+        segments_BS = np.zeros_like(tokens_BS)
+        for i, source in enumerate(sources):
+            tokens_BS[i, : len(source)] = source
+            segments_BS[i, : len(source)] = 1
+        room = max_tokens or c.target_context
+        key = jax.random.key(seed)
+        rows = np.asarray(self._write(self._params, key, tokens_BS, segments_BS, room=room))
+        return [[int(t) for t in row if t >= 0] for row in rows]
+
+
+def _write(model, start, end, how, params, key, tokens_BS, segments_BS, *, room: int) -> jax.Array:
+    """The target tokens, [B, M], -1 where there is none."""
+    B, S = tokens_BS.shape
+    variables = {'params': params}
+    source = Context.of(tokens_BS, segments_BT=segments_BS)
+    memory_BSD, _ = model.apply(variables, tokens_BS, source, method='encode')
+    start_B1 = jnp.full((B, 1), start, jnp.int32)
+    ctx = Context.of(start_B1, memory_BSD=memory_BSD, memory_segments_BS=segments_BS)
+    caches = model.init_cache(B, room + 1, S)
+    logits_B1V, caches, _ = model.apply(variables, start_B1, ctx, caches)
+    state = State.of(logits_B1V[:, 0], caches, jnp.ones(B, jnp.int32), room)
+    if isinstance(how, Beam):
+        tokens_BM = beam.search(model, params, state, end, how)[0][:, 0]
+    else:
+        tokens_BM = advance(model, how, end, params, key, state, 0, room).tokens_BM
+    return jnp.where(tokens_BM == end, -1, tokens_BM)
