@@ -29,6 +29,7 @@ def main() -> int:
         parser.error(f'--config.{next(iter(overrides))}: eval.py takes the config of the run')
 
     import absl.logging
+    import jax
 
     from data import feed, sources
     from data import tokenizers as saved
@@ -56,7 +57,8 @@ def main() -> int:
     local = -(-experiment.batch_size // experiment.accumulation // ways) * ways
     scores = Scores(run.model, objective, run.classes, run.mesh, run.param_shardings)
     batches = feed.eval_batches(split, batch_size=local)
-    values = dict(scores(run.params, batches, split.text_bytes))
+    with jax.set_mesh(run.mesh):  # some attention kernels ask for it
+        values = dict(scores(run.params, batches, split.text_bytes))
     if objective.kind == 'seq2seq':
         values |= written(run, objective, tokenizer, split.records, flags)
     if flags.json:

@@ -70,8 +70,9 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
 
     ################################################################################
     # Mesh: what cannot work on these devices is refused before anything is made.
-    mesh = sharding.make_mesh(experiment.mesh)
+    mesh = sharding.make_mesh(experiment.mesh, experiment.model.experts)
     sharding.check_batch(experiment.batch_size, experiment.accumulation, experiment.context, mesh)
+    cleanup.enter_context(jax.set_mesh(mesh))  # some attention kernels ask for it
     begun = workdir.has_checkpoint(directory)
     for change in workdir.save_config(directory, config):
         print(f'changed since the last start: {change}')

@@ -18,7 +18,7 @@ from transformer.experiment import default_config
 def get_config():
     config = default_config()
     config.steps = 300
-    config.batch_size = 16
+    config.batch_size = 8
     config.context = 256
     config.learning_rate = 3e-3
     config.eval_every = 150
@@ -26,7 +26,7 @@ def get_config():
     config.model.mixers = ('mamba', 'mamba', 'attention')
     config.model.positions = 'none'
     config.model.width = 128
-    config.model.depth = 6
+    config.model.depth = 3
     config.model.heads = 4
     config.model.mlp = 'relu2'
     config.model.hidden = 256

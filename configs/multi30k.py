@@ -20,9 +20,10 @@ from transformer.experiment import default_config
 
 SIZES = {
     '': {'width': 256, 'depth': 3, 'heads': 8, 'hidden': 512, 'dropout': 0.1},
-    'cpu': {'width': 192, 'depth': 2, 'heads': 4, 'hidden': 384, 'dropout': 0.1},
+    'cpu': {'width': 128, 'depth': 2, 'heads': 4, 'hidden': 256, 'dropout': 0.0},
 }
-TRAINING = {'': {'steps': 6000}, 'cpu': {'steps': 1500}}
+TRAINING = {'': {'steps': 6000, 'batch_size': 16}, 'cpu': {'steps': 1200, 'batch_size': 8}}
+VOCAB = {'': 10_000, 'cpu': 4000}
 
 
 def get_config(size: str = ''):
@@ -31,12 +32,11 @@ def get_config(size: str = ''):
     config = default_config('encoder_decoder', 'seq2seq')
     config.update(TRAINING[size])
     config.model.update(SIZES[size])
-    config.batch_size = 16  # rows of several pairs: some 250 pairs
-    config.context = 256
+    config.context = 256  # a row holds some 16 pairs
     config.target_context = 256
     config.learning_rate = 2e-3
-    config.eval_every = 250
-    config.checkpoint_every = 250
+    config.eval_every = 400
+    config.checkpoint_every = 400
     config.optimizer.b2 = 0.98
     config.optimizer.warmup = 0.1
     config.model.mlp = 'relu'
@@ -52,6 +52,6 @@ def get_config(size: str = ''):
     config.data.train_split = 'train'
     config.data.validation_split = 'val'
     config.data.test_split = 'test_2016_flickr'
-    config.data.vocab = 6000
+    config.data.vocab = VOCAB[size]
     config.sample.prompts = ('ein hund läuft durch den schnee .', 'zwei männer spielen fußball .')
     return config

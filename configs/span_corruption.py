@@ -17,8 +17,8 @@ from transformer.experiment import default_config
 
 def get_config():
     config = default_config('encoder_decoder', 'span_corruption')
-    config.steps = 1000
-    config.batch_size = 32
+    config.steps = 500
+    config.batch_size = 16
     config.context = 128
     config.learning_rate = 3e-3
     config.eval_every = 250

@@ -10,6 +10,9 @@ import pytest
 from transformer import cli
 from transformer.errors import ConfigError, UserError
 from transformer.experiment import Experiment, default_config
+from transformer.models import FAMILIES
+from transformer.models.assemble import Sizes
+from transformer.objectives import OBJECTIVES
 
 
 def overridden(**fields):
@@ -65,7 +68,11 @@ def test_bad_overrides_name_field_value_and_accepted(field, value, message):
         ('checkpoint.keep_latest', 0, 'at least 1'),
         ('data.tokenizer', 'words', 'bpe'),
         ('data.validation_fraction', 1.0, 'between 0 and 1'),
-        ('model.family', 'rnn', 'decoder'),
+        ('model.family', 'rnn', 'decoder, encoder, encoder_decoder, vision'),
+        ('objective.kind', 'poetry', 'next_token, prefix, masked'),
+        ('objective.kind', 'seq2seq', "config.model.family='decoder' one of next_token, prefix"),
+        ('objective.smoothing', 1.0, 'below 1'),
+        ('target_context', -1, 'from 0'),
     ],
 )
 def test_values_that_cannot_be_used(field, value, accepted):
@@ -78,13 +85,17 @@ def test_values_that_cannot_be_used(field, value, accepted):
         node[last] = value
     with pytest.raises(ConfigError, match=accepted) as raised:
         experiment = Experiment.from_config(config)
-        experiment.model.build(9, 8, dtype='float32', remat=experiment.remat, unroll=1)
+        experiment.model.build(Sizes(9, 8, remat=experiment.remat))
     assert raised.value.field == field
 
 
-def test_every_field_reaches_the_frozen_form():
-    config = default_config()
+@pytest.mark.parametrize('kind', OBJECTIVES)
+def test_every_field_reaches_the_frozen_form(kind):
+    family = OBJECTIVES[kind].SHAPE
+    config = default_config(family, kind)
     experiment = Experiment.from_config(config)
+    assert type(experiment.model) is FAMILIES[family]
+    assert type(experiment.objective) is OBJECTIVES[kind]
     for name, value in config.items():
         inside = getattr(experiment, name)
         if isinstance(value, ml_collections.ConfigDict):

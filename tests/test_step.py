@@ -1,5 +1,7 @@
 """The update: microbatches, dropout, skipping, decay, and a mesh change nothing but speed."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,41 +14,51 @@ from transformer.errors import ConfigError
 from transformer.experiment import MeshConfig
 from transformer.restore import build_model
 
-MESHES = [
-    {'data': 8},
-    {'data': 1, 'fsdp': 8},
-    {'data': 4, 'tensor': 2},
-    {'data': 2, 'fsdp': 2, 'tensor': 2},
-    {'data': 2, 'fsdp': 2, 'context': 2},
-    {'data': 1, 'context': 8},
-]
+# `test_family.py` has the others.
+MESHES = [{'data': 1, 'fsdp': 8}, {'data': 2, 'tensor': 2, 'context': 2}]
+QUICK = {'learning_rate': 1e-2, 'steps': 20}
+SGD = optax.sgd(1.0)  # a parameter's change is its gradient, which Adam would hide
 
 
-def one_device():
+@functools.lru_cache
+def mesh_of(**axes):
+    """One device, or all eight."""
+    if axes:
+        return sharding.make_mesh(MeshConfig(**axes))
     names = ('data', 'fsdp', 'tensor', 'context', 'expert')
-    return jax.make_mesh(
-        (1,) * 5, names, devices=jax.devices()[:1], axis_types=(jax.sharding.AxisType.Auto,) * 5
-    )
+    auto = (jax.sharding.AxisType.Auto,) * 5
+    return jax.make_mesh((1,) * 5, names, auto, devices=jax.devices()[:1])
 
 
-def start(experiment, mesh):
-    """A state with every scale and bias away from its start, and the compiled step."""
-    model, tx = build_model(experiment, tiny.VOCAB), optim.make(experiment)
+@functools.lru_cache
+def compiled(experiment, tx=None, **axes):
+    """(update, shardings, init); tests with the same arguments share the program."""
+    model, mesh = build_model(experiment, tiny.VOCAB), mesh_of(**axes)
+    tx = tx or optim.make(experiment)
     init = step.init_fn(model, tx)
     shardings = jax.tree.map(lambda x: x.sharding, step.abstract_state(init, tx, mesh))
-    state = jax.jit(init, out_shardings=shardings)(jax.random.key(experiment.seed))
-    params = jax.device_put(tiny.noisy(state.params), shardings.params)
-    state = state.replace(params=params)
-    train_step = step.train_step_fn(model, tx, experiment)
-    return state, step.jit_train_step(train_step, shardings, mesh)
+    update = step.jit_train_step(step.train_step_fn(model, tx, experiment), shardings, mesh)
+    return update, shardings, init
 
 
-def run(experiment, mesh, steps=2, batches=None):
-    state, train_step = start(experiment, mesh)
+def start(experiment, tx=None, at=0, **axes):
+    """A state with every parameter away from its start, and the update."""
+    update, shardings, init = compiled(experiment, tx, **axes)
+    # Moments and counts start at zero.
+    zeros = jax.tree.map(
+        lambda x: np.zeros(x.shape, x.dtype), jax.eval_shape(init, jax.random.key(0))
+    )
+    params = jax.device_get(tiny.filled(build_model(experiment, tiny.VOCAB)))
+    key = jax.device_get(jax.random.key_data(jax.random.key(experiment.seed)))
+    state = zeros.replace(step=np.int32(at), params=params, rng=key)
+    return jax.device_put(state, shardings), update
+
+
+def run(experiment, tx=None, batches=(), at=0, **axes):
+    state, update = start(experiment, tx, at, **axes)
     metrics = []
-    for n in range(steps):
-        batch = batches[n] if batches else tiny.batch(A=experiment.accumulation, seed=n)
-        state, numbers = train_step(state, sharding.put_batch(batch, mesh))
+    for batch in batches:
+        state, numbers = update(state, sharding.put_batch(batch, mesh_of(**axes)))
         metrics.append({k: float(v) for k, v in numbers.items()})
     return state, metrics
 
@@ -55,25 +67,24 @@ def same(a, b, **tolerance):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), a, b)
 
 
-# sgd in place of Adam: a parameter's change is its gradient, which Adam would hide
-@pytest.fixture
-def sgd(monkeypatch):
-    monkeypatch.setattr(optim, 'make', lambda experiment: optax.sgd(1.0))
-
-
 @pytest.mark.parametrize('axes', MESHES)
-def test_mesh_changes_no_loss_and_no_gradient(sgd, axes):
+def test_mesh_changes_no_loss_and_no_gradient(axes):
     experiment = tiny.experiment(model={'dropout': 0.3})
-    alone, alone_numbers = run(experiment, one_device(), steps=1)
-    mesh = sharding.make_mesh(MeshConfig(**axes))
-    spread, numbers = run(experiment, mesh, steps=1)
+    alone, alone_numbers = run(experiment, SGD, [tiny.batch()])
+    spread, numbers = run(experiment, SGD, [tiny.batch()], **axes)
     np.testing.assert_allclose(numbers[0]['loss'], alone_numbers[0]['loss'], rtol=1e-5)
-    same(spread.params, jax.device_get(alone.params), atol=1e-5)
+    np.testing.assert_allclose(numbers[0]['grad_norm'], alone_numbers[0]['grad_norm'], rtol=1e-4)
+    same(jax.device_get(spread.params), jax.device_get(alone.params), atol=5e-5)
+    _, shardings, _ = compiled(experiment, SGD, **axes)
+    for x, layout in zip(jax.tree.leaves(spread.params), jax.tree.leaves(shardings.params)):
+        assert x.sharding.is_equivalent_to(layout, x.ndim)
 
 
 def test_fsdp_and_tensor_split_the_state():
-    mesh = sharding.make_mesh(MeshConfig(data=1, fsdp=4, tensor=2))
-    state, _ = start(tiny.experiment(), mesh)
+    experiment = tiny.experiment()
+    model, tx = build_model(experiment, tiny.VOCAB), optim.make(experiment)
+    mesh = mesh_of(data=1, fsdp=4, tensor=2)
+    state = step.abstract_state(step.init_fn(model, tx), tx, mesh)
     up = state.params['stack']['repeat']['block_0']['mlp']['up']['kernel']
     assert up.sharding.shard_shape(up.shape) == (3, 32 // 4, 96 // 2)
     moments = [x for x in jax.tree.leaves(state.opt_state) if x.shape == up.shape]
@@ -81,90 +92,116 @@ def test_fsdp_and_tensor_split_the_state():
     assert all(x.sharding == up.sharding for x in moments)
 
 
-@pytest.mark.parametrize(('accumulation', 'dropout'), [(2, 0.0), (4, 0.3)])
-def test_microbatches_change_no_gradient(sgd, accumulation, dropout):
-    mesh = one_device()
+def test_microbatches_change_no_gradient():
     whole = tiny.batch()
-    parts = {k: v.reshape(accumulation, 8 // accumulation, -1) for k, v in whole.items()}
+    parts = {k: v.reshape(4, 2, -1) for k, v in whole.items()}
     results = []
-    for count, batch in ((1, whole), (accumulation, parts)):
-        experiment = tiny.experiment(accumulation=count, model={'dropout': dropout})
-        results.append(run(experiment, mesh, 1, [batch]))
+    for count, batch in ((1, whole), (4, parts)):
+        experiment = tiny.experiment(accumulation=count, model={'dropout': 0.3})
+        results.append(run(experiment, SGD, [batch]))
     (one, one_numbers), (many, many_numbers) = results
     np.testing.assert_allclose(many_numbers[0]['loss'], one_numbers[0]['loss'], rtol=1e-6)
-    same(many.params, one.params, atol=1e-5)
+    same(many.params, one.params, atol=5e-5)
 
 
 def test_dropout_changes_with_step_and_not_in_evaluation():
-    experiment = tiny.experiment(model={'dropout': 0.3}, learning_rate=0.0)
+    experiment = tiny.experiment(model={'dropout': 0.3})
     batch = tiny.batch()
-    _, numbers = run(experiment, one_device(), 2, [batch, batch])
-    assert numbers[0]['loss'] != numbers[1]['loss']
-    model = build_model(experiment, tiny.VOCAB)
-    inputs = batch['inputs'][0]
-    ctx = step.context_of({k: v[0] for k, v in batch.items()})
-    params = model.init(jax.random.key(0), inputs, ctx)
-    assert (model.apply(params, inputs, ctx)[0] == model.apply(params, inputs, ctx)[0]).all()
+    losses = [run(experiment, SGD, [batch], at=at)[1][0]['loss'] for at in (0, 0, 1)]
+    assert losses[0] == losses[1] != losses[2]
+    batch = tiny.one(batch)
+    models = [build_model(e, tiny.VOCAB) for e in (experiment, tiny.experiment())]
+    params = tiny.filled(models[0])
+
+    @jax.jit
+    def evaluate(params, batch):
+        return [m.apply({'params': params}, batch, method='forward')[0] for m in models]
+
+    scores, others = evaluate(params, batch)
+    np.testing.assert_array_equal(scores, others)
 
 
 def test_the_rate_of_dropout_is_the_asked_one():
     from transformer.context import Context
     from transformer.layers import Dropout
 
-    x = jnp.ones((16, 50, 40))
-    ctx = Context.of(x[..., 0], train=True)
-    y = Dropout(0.3).apply({}, x, ctx, rngs={'dropout': jax.random.key(0)})
+    @jax.jit
+    def dropped(x_BTD):
+        ctx = Context.of(x_BTD[..., 0], train=True)
+        return Dropout(0.3).apply({}, x_BTD, ctx, rngs={'dropout': jax.random.key(0)})
+
+    y = np.asarray(dropped(jnp.ones((16, 50, 40))))
     assert abs(float((y == 0).mean()) - 0.3) < 0.01
     np.testing.assert_allclose(y[y != 0], 1 / 0.7, rtol=1e-6)
     assert (y[0] != y[1]).any()
 
 
-def test_loss_is_the_mean_over_weighted_tokens():
-    experiment = tiny.experiment()
+def test_loss_is_the_mean_over_weighted_targets():
+    experiment = tiny.experiment(**QUICK)
     batch = tiny.batch()
-    state, train_step = start(experiment, one_device())
     model = build_model(experiment, tiny.VOCAB)
-    row = {k: v[0] for k, v in batch.items()}
-    logits, _, _ = model.apply({'params': state.params}, row['inputs'], step.context_of(row))
-    log_probs = jax.nn.log_softmax(logits)
-    picked = jnp.take_along_axis(log_probs, row['targets'][..., None], -1)[..., 0]
-    want = -(picked * row['weights']).sum() / row['weights'].sum()
-    _, numbers = train_step(state, batch)
-    np.testing.assert_allclose(numbers['loss'], want, rtol=1e-5)
-    assert numbers['tokens'] == row['weights'].sum()
+    row = tiny.one(batch)
+    read = jax.jit(lambda p, b: model.apply({'params': p}, b, method='forward')[0])
+    scores = np.asarray(read(tiny.filled(model), row), np.float64)
+    picked = np.take_along_axis(scores, batch['targets'][0][..., None], -1)[..., 0]
+    nats = np.log(np.exp(scores).sum(-1)) - picked
+    weights = batch['weights'][0]
+    _, (numbers,) = run(experiment, batches=[batch])
+    np.testing.assert_allclose(numbers['loss'], (nats * weights).sum() / weights.sum(), rtol=1e-5)
+    assert numbers['tokens'] == weights.sum()
 
 
 @pytest.mark.parametrize('skip', [True, False])
 def test_steps_that_are_not_finite(skip):
-    experiment = tiny.experiment(skip_nonfinite=skip)
+    experiment = tiny.experiment(skip_nonfinite=skip, **QUICK)
     bad = tiny.batch()
     bad['weights'][0, 0, 0] = np.inf
-    before, _ = start(experiment, one_device())
+    before, _ = start(experiment)
     kept = jax.device_get((before.params, before.opt_state))
-    state, numbers = run(experiment, one_device(), 1, [bad])
+    state, numbers = run(experiment, batches=[bad])
     assert not np.isfinite(numbers[0]['loss'])
     assert int(state.step) == 1
     if skip:
         assert numbers[0]['skipped'] == 1
         same((state.params, state.opt_state), kept, rtol=0)
-        _, numbers = run(experiment, one_device(), 2, [bad, tiny.batch()])
+        _, numbers = run(experiment, batches=[bad, tiny.batch()])
         assert np.isfinite(numbers[1]['loss'])
         assert numbers[1]['skipped'] == 1
+        assert numbers[1]['learning_rate'] == numbers[0]['learning_rate']
     else:
         assert numbers[0]['skipped'] == 0
         assert not all(jnp.isfinite(x).all() for x in jax.tree.leaves(state.params))
 
 
 def test_golden_loss_of_twenty_steps():
-    """Learning the same batch by heart; the numbers are those of the first version."""
-    experiment = tiny.experiment(learning_rate=1e-2, steps=20)
-    batch = tiny.batch()
-    _, numbers = run(experiment, one_device(), 20, [batch] * 20)
-    losses = [n['loss'] for n in numbers]
+    """Learning the same batch by heart from fresh parameters.
+
+    The numbers are recorded from the version in which a model became a stack between an embedding
+    and a head: since then parameters have other paths, and so other random numbers at the start.
+    """
+    experiment = tiny.experiment(**QUICK)
+    update, shardings, init = compiled(experiment)
+    state = jax.jit(init, out_shardings=shardings)(jax.random.key(experiment.seed))
+    losses = []
+    assert int(state.step) == int(state.skipped) == 0
+    for _ in range(20):
+        state, numbers = update(state, tiny.batch())
+        losses.append(float(numbers['loss']))
+    assert int(state.step) == 20
     np.testing.assert_allclose([losses[0], losses[9], losses[19]], GOLDEN, rtol=2e-3)
 
 
-GOLDEN = [3.803164, 1.182129, 0.569879]
+GOLDEN = [3.693124, 2.164712, 1.399334]
+
+
+def test_a_batch_is_described_as_it_will_lie():
+    mesh = mesh_of(**MESHES[1])
+    for name in ('llama', 'bart', 'vit'):
+        batch = tiny.batch_for(tiny.member(name), A=2)
+        described = step.abstract_batch(batch, mesh)
+        for key, x in sharding.put_batch(batch, mesh).items():
+            assert (described[key].shape, described[key].dtype) == (x.shape, x.dtype)
+            assert described[key].sharding == x.sharding
 
 
 # The optimizer
@@ -172,8 +209,7 @@ GOLDEN = [3.803164, 1.182129, 0.569879]
 
 def test_schedule():
     experiment = tiny.experiment(steps=100, learning_rate=1.0)
-    rate = optim.schedule(experiment)
-    rates = [float(rate(n)) for n in range(100)]
+    rates = np.asarray(jax.jit(jax.vmap(optim.schedule(experiment)))(jnp.arange(100)))
     np.testing.assert_allclose(rates[:5], [0.2, 0.4, 0.6, 0.8, 1.0], rtol=1e-6)
     assert max(rates) == 1.0
     assert all(a >= b for a, b in zip(rates[5:], rates[6:]))
@@ -184,30 +220,46 @@ def test_schedule():
 
 
 def test_decay_pulls_at_matrices_only():
-    mesh = one_device()
-    options = {'bias': True, 'norm': 'layernorm', 'positions': 'learned', 'tied': False}
-    results = []
-    for decay in (0.0, 1.0):
-        experiment = tiny.experiment(
-            model=options, optimizer__weight_decay=decay, learning_rate=1e-2
-        )
-        results.append(run(experiment, mesh, 1)[0].params)
-    for path, a, b in zip(paths.names(results[0]), *map(jax.tree.leaves, results)):
+    """One update with decay and one without, for the same gradients: AdamW adds rate * p."""
+    _, params = tiny.made('gpt')
+    rate = 1e-2
+
+    def update(params, decay):
+        options = {'optimizer__weight_decay': decay, 'optimizer__warmup': 0.0}
+        tx = optim.make(tiny.experiment(learning_rate=rate, **options))
+        grads = jax.tree.map(jnp.ones_like, params)
+        return tx.update(grads, tx.init(params), params)[0]
+
+    updates = jax.jit(lambda p: (update(p, 0.0), update(p, 1.0)))(params)
+    seen = set()
+    for path, p, a, b in zip(paths.names(params), *map(jax.tree.leaves, (params, *updates))):
         is_matrix = path.split('/')[-1] not in ('scale', 'bias')
-        assert bool((a != b).any()) == is_matrix, path
+        np.testing.assert_allclose(b - a, -rate * p * is_matrix, atol=1e-6, err_msg=path)
+        seen.add(is_matrix)
+    assert seen == {True, False}
 
 
-def test_clipping_bounds_the_update(monkeypatch):
-    updates = {}
-    for clip in (0.0, 1e-3):
-        experiment = tiny.experiment(optimizer__clip=clip)
-        tx = optim.make(experiment)
+def test_decay_takes_what_has_two_axes():
+    """Of every family; what the recurrent mixers keep as rates and skips is left alone."""
+    for name in tiny.FAMILIES:
+        params = tiny.shapes(tiny.member(name))
+        mask = optim.decay_mask(params)
+        for path, x, pulled in zip(paths.names(params), *map(jax.tree.leaves, (params, mask))):
+            rank = x.ndim - ('/repeat/' in path) - ('/experts_' in path)
+            assert pulled == (rank > 1 and not path.endswith(('/A_log', '/bias', '/scale'))), path
+
+
+def test_clipping_bounds_the_update():
+    def second(clip):
+        tx = optim.make(tiny.experiment(optimizer__clip=clip))
         params = {'kernel': jnp.ones((4, 4))}
         state = tx.init(params)
         # Adam hides the scale of one gradient; two of different norm show it.
         _, state = tx.update({'kernel': jnp.full((4, 4), 100.0)}, state, params)
-        updates[clip], _ = tx.update({'kernel': jnp.full((4, 4), 1e-4)}, state, params)
-    assert not np.allclose(updates[0.0]['kernel'], updates[1e-3]['kernel'])
+        return tx.update({'kernel': jnp.full((4, 4), 1e-4)}, state, params)[0]['kernel']
+
+    free, clipped = jax.jit(lambda: (second(0.0), second(1e-3)))()
+    assert not np.allclose(free, clipped)
 
 
 # Meshes and rules
@@ -221,13 +273,25 @@ def test_clipping_bounds_the_update(monkeypatch):
         ({'data': 2, 'fsdp': 2}, 'mesh.data', r'data 2 \* fsdp 2 = 4'),
         ({'fsdp': -1}, 'mesh.fsdp', 'one axis only'),
         ({'tensor': 0}, 'mesh.tensor', 'above 0'),
-        ({'data': 1, 'expert': 8}, 'mesh.expert', 'no model here has experts'),
+        ({'data': 1, 'expert': 8}, 'mesh.expert', 'config.model.experts=0'),
     ],
 )
 def test_meshes_that_do_not_fit(axes, field, accepted):
     with pytest.raises(ConfigError, match=accepted) as raised:
         sharding.make_mesh(MeshConfig(**axes))
     assert raised.value.field == field
+
+
+def test_experts_lie_along_their_axis():
+    mesh = sharding.make_mesh(MeshConfig(data=1, fsdp=2, expert=4), experts=4)
+    params = tiny.shapes(tiny.member('mixtral'))
+    specs = sharding.param_specs(params, mesh)
+    kernel = specs['stack']['repeat']['block_0']['mlp']['experts_up']['kernel']
+    assert kernel == jax.sharding.PartitionSpec(None, 'expert', 'fsdp', 'tensor')
+    mesh = sharding.make_mesh(MeshConfig(data=1, expert=8), experts=4)
+    with pytest.raises(ConfigError, match='divisor of 4.*experts_') as raised:
+        sharding.param_specs(params, mesh)
+    assert raised.value.field == 'mesh.expert'
 
 
 def test_batches_that_cannot_be_dealt_out():
@@ -242,24 +306,23 @@ def test_batches_that_cannot_be_dealt_out():
 
 
 def test_heads_that_the_tensor_axis_does_not_divide():
-    mesh = sharding.make_mesh(MeshConfig(data=1, tensor=8))
     with pytest.raises(ConfigError, match='divisor of .*mixer/key/kernel'):
-        start(tiny.experiment(), mesh)
+        compiled(tiny.experiment(), data=1, tensor=8)
 
 
 def test_every_rule_is_used_and_every_parameter_ruled():
-    """Over the choices a decoder has, no rule of layout or decay is idle."""
+    """Over all families and the choices of decoders, no rule of layout or decay is idle."""
+    variants = [{}, {'positions': 'learned', 'bias': True, 'tied': False, 'norm': 'layernorm'}]
+    variants += [{'positions': 't5'}, {'embed_norm': True, 'experts': 2, 'bias': True}]
+    models = [*map(tiny.member, tiny.FAMILIES), *(tiny.model(**options) for options in variants)]
     idle_layout = {pattern for pattern, _ in sharding.RULES}
     idle_decay = {pattern for pattern, _ in optim.DECAY}
-    for options in ({}, {'positions': 'learned', 'bias': True, 'tied': False, 'norm': 'layernorm'}):
-        model = tiny.model(**options)
-        inputs = jnp.zeros((1, 8), jnp.int32)
-        from transformer.context import Context
-
-        params = model.init(jax.random.key(0), inputs, Context.of(inputs))['params']
+    for model in models:
+        params = tiny.shapes(model)
         for idle, rules in ((idle_layout, sharding.RULES), (idle_decay, optim.DECAY)):
             chosen = paths.match([(p, p) for p, _ in rules], params, all_used=False)
             idle -= set(jax.tree.leaves(chosen))
+        sharding.param_specs(params, mesh_of())  # every rule has as many axes as the parameter
     assert not idle_layout
     assert not idle_decay
 
@@ -274,6 +337,5 @@ def test_path_rules_refuse_what_they_do_not_cover():
         paths.match([*rules, ('c', 'z')], tree)
     with pytest.raises(ValueError, match="no rule matches parameter 'a/kernel'"):
         paths.match([('kernel', 'x'), ('b', 'y')], tree)  # patterns are anchored
-    mesh = one_device()
     with pytest.raises(ValueError, match='has shape'):
-        sharding.param_specs({'tokens': jnp.zeros((2, 3, 4))}, mesh)
+        sharding.param_specs({'tokens': {'table': jnp.zeros((2, 3, 4))}}, mesh_of())

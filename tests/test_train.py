@@ -126,6 +126,10 @@ def test_a_run_leaves_everything_behind(whole):
         assert words in done.stdout
     config = json.loads((workdir / 'config.json').read_text())
     assert (config['steps'], config['model']['width']) == (24, 16)
+    task = json.loads((workdir / 'task.json').read_text())
+    letters = {c for word in WORDS for c in word} | {' '}
+    assert len(letters) <= task.pop('vocab') <= len(letters) + 2  # and what ends a document
+    assert task == {'classes': [], 'target_context': 0}
 
 
 def test_eval_gives_the_number_of_the_training_run(whole):
@@ -141,6 +145,8 @@ def test_eval_gives_the_number_of_the_training_run(whole):
     assert 'bits_per_byte' in plain
     best = min(measured, key=measured.get)
     assert f'step {best} ' in plain
+    done = run([sys.executable, 'eval.py', f'--workdir={workdir}', '--split=test'], code=1)
+    assert '--split=test: accepted: validation (config.data.test_split)' in done.stderr
 
 
 def test_generate(whole, tmp_path):
@@ -161,6 +167,8 @@ def test_generate(whole, tmp_path):
         (['--prompt=' + 'a' * 17], 'has 17 tokens; accepted: at most the context of the model, 16'),
         (['--prompt=a', '--checkpoint=999'], 'best, latest, or a step'),
         (['--prompts=none.txt'], 'none.txt'),
+        (['--prompt=a', '--max_tokens=0'], 'max_tokens 0 cannot be used'),
+        (['--prompt=a', '--beam=2'], 'no beam search'),
     ):
         assert message in run([*script, *bad], code=1).stderr
 
@@ -241,11 +249,13 @@ def test_another_model_in_the_same_directory_refuses(text, whole):
     done = train(workdir, text, code=1, model__width=32)
     assert 'config.model.width=32' in done.stderr
     assert 'accepted: 16' in done.stderr
+    done = train(workdir, text, code=1, objective__smoothing=0.1)
+    assert 'config.objective.smoothing=0.1' in done.stderr
     assert parameters(workdir) == before
     edited = text.with_name('edited.txt')
     edited.write_text(text.read_text().replace('fox', 'fax'))
     done = train(workdir, text, code=1, **{'data.path': edited})
-    assert 'the training text is not the one' in done.stderr
+    assert 'the training data is not the one' in done.stderr
     again = train(workdir, text, log_every=5)
     assert 'config.log_every: 1 -> 5' in again.stdout
     assert 'the run is complete' in again.stdout

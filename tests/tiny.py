@@ -99,7 +99,7 @@ def experiment(**fields) -> Experiment:
     config = default_config()
     config.model.update(dataclasses.asdict(OPTIONS))
     config.model.update(options)
-    config.update({'context': CONTEXT, 'batch_size': 8, 'steps': 100})
+    config.update({'context': CONTEXT, 'batch_size': 8, 'steps': 100, 'unroll': 1})
     for name, value in fields.items():
         *groups, last = name.split('__')
         node = config
@@ -183,9 +183,20 @@ def noisy(params):
 def made(name: str, **sizes):
     """A family's model, and parameters all away from zero and one; nothing is compiled for them."""
     built = member(name, **sizes)
-    shapes = jax.eval_shape(
-        lambda: built.init(jax.random.key(0), built.example(), method='forward')['params']
+    return built, filled(built)
+
+
+@functools.lru_cache
+def shapes(model):
+    """Shapes and types of a model's parameters."""
+    return jax.eval_shape(
+        lambda: model.init(jax.random.key(0), model.example(), method='forward')['params']
     )
+
+
+def filled(model):
+    """Parameters all away from zero and one; nothing is compiled for them."""
+    abstract = shapes(model)
     rng = np.random.default_rng(1)
 
     def fill(path, x):
@@ -193,5 +204,5 @@ def made(name: str, **sizes):
         middle = 1.0 if path.endswith('/scale') else 0.0
         return jnp.asarray(middle + spread * rng.standard_normal(x.shape, x.dtype))
 
-    leaves, tree = jax.tree.flatten(shapes)
-    return built, tree.unflatten(map(fill, names(shapes), leaves))
+    leaves, tree = jax.tree.flatten(abstract)
+    return tree.unflatten(map(fill, names(abstract), leaves))

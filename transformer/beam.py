@@ -88,7 +88,9 @@ def search(
             jnp.arange(M)[None, None] == beams.made, token_BC[..., None], tokens_BCM
         )
         ends_BC = token_BC == end
-        ended_BC = jnp.where(ends_BC, scores_BC / penalty(beams.made + 1), WORST)
+        # Only the best W count as ended: a beam of one is greedy.
+        counts_BC = ends_BC & (jnp.arange(ends_BC.shape[1])[None] < W)
+        ended_BC = jnp.where(counts_BC, scores_BC / penalty(beams.made + 1), WORST)
         done_BW, done_BWM = best(
             jnp.concatenate([beams.done_BW, ended_BC], 1),
             jnp.concatenate([beams.done_BWM, tokens_BCM], 1),

@@ -67,7 +67,7 @@ class Transformer(nn.Module):
 
     def example(self) -> Batch:
         """The smallest batch, for `init`."""
-        return _example(1, 8)
+        return _example(self.config.context)
 
 
 class EncoderDecoder(nn.Module):
@@ -130,7 +130,7 @@ class EncoderDecoder(nn.Module):
 
     def example(self) -> Batch:
         """The smallest batch, for `init`."""
-        row = _example(1, 8)
+        row = _example(min(self.config.context, self.config.target_context))
         return row | {f'decoder_{name}': x for name, x in row.items()}
 
 
@@ -170,7 +170,8 @@ def make(config: TransformerConfig | EncoderDecoderConfig | VisionConfig) -> nn.
     return MODELS[type(config)](config)
 
 
-def _example(B: int, T: int) -> Batch:
-    whole = jnp.ones((B, T), jnp.int32)
-    places = jnp.broadcast_to(jnp.arange(T, dtype=jnp.int32), (B, T))
-    return {'inputs': 0 * whole, 'positions': places, 'segment_ids': whole}
+def _example(context: int) -> Batch:
+    T = min(8, context)
+    ones_BT = jnp.ones((1, T), jnp.int32)
+    places_BT = jnp.arange(T, dtype=jnp.int32)[None]
+    return {'inputs': 0 * ones_BT, 'positions': places_BT, 'segment_ids': ones_BT}

@@ -13,6 +13,7 @@ import numpy as np
 
 from transformer import registry
 from transformer.config import InitConfig
+from transformer.errors import ConfigError
 from transformer.ops import biases
 from transformer.ops.rotary import Scaling
 
@@ -109,7 +110,10 @@ class AlibiConfig:
 class Learned(nn.Module):
     """Rows of a table. A place outside it gives NaN, never another place's vector.
 
-    Places are data, so no error can be raised here; configs check lengths beforehand.
+    Places are data, so a single one raises no error; a row longer than the table does.
+
+    Raises:
+      ConfigError: such a row.
     """
 
     config: LearnedConfig
@@ -118,6 +122,9 @@ class Learned(nn.Module):
 
     @nn.compact
     def __call__(self, positions_BT: jax.Array) -> jax.Array:
+        T, length = positions_BT.shape[1], self.config.length
+        if length < T:
+            raise ConfigError('context', T, f'at most {length}, the places of the learned table')
         std = self.config.init.std or self.width**-0.5
         rows = self.config.length + self.config.offset
         table_PD = self.param('table', nn.initializers.normal(std), (rows, self.width))

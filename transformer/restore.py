@@ -104,7 +104,7 @@ def load(directory: Path, digest: str, checkpoint: str) -> Restored:
 def _any_mesh(experiment: Experiment) -> Mesh:
     """The mesh of the run, or plain copies where these devices cannot form it."""
     try:
-        return sharding.make_mesh(experiment.mesh)
+        return sharding.make_mesh(experiment.mesh, experiment.model.experts)
     except ConfigError:
         return sharding.make_mesh(MeshConfig())
 

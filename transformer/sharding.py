@@ -59,8 +59,11 @@ def batch_spec(rank: int) -> PartitionSpec:
     return PartitionSpec(*rows, 'context') if rank == 3 else PartitionSpec(*rows)
 
 
-def make_mesh(config: MeshConfig) -> Mesh:
+def make_mesh(config: MeshConfig, experts: int = 0) -> Mesh:
     """A mesh over all devices.
+
+    Args:
+      experts: of the model; without any, nothing can be split along `expert`.
 
     Raises:
       ConfigError: the axes do not multiply to the number of devices.
@@ -72,8 +75,8 @@ def make_mesh(config: MeshConfig) -> Mesh:
             raise ConfigError(
                 f'mesh.{axis}', size, 'a whole number above 0, or -1 for what is left'
             )
-    if config.expert != 1:  # nothing is split along it yet: the devices would do the same work
-        raise ConfigError('mesh.expert', config.expert, '1: no model here has experts')
+    if config.expert != 1 and not experts:  # the devices along it would do the same work
+        raise ConfigError('mesh.expert', config.expert, '1, as config.model.experts=0')
     free = [axis for axis, size in sizes.items() if size == -1]
     if len(free) > 1:
         raise ConfigError(

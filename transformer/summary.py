@@ -110,6 +110,13 @@ def describe(state: Any, config: Any, mesh: Any, rows: int, compiled: Any) -> st
     flops = flops_per_row(state.params, config) / sum(places.values())
     peak = hardware.peak_flops()
     dtype = next(iter(stacks(config).values()))[0].dtype
+    backends = {
+        part.backend
+        for stack, _ in stacks(config).values()
+        for block in stack.pattern
+        for part in (block.mixer, block.cross)
+        if hasattr(part, 'backend')
+    }
     tokens = ' + '.join(f'{rows * length:,} ({name})' for name, length in places.items())
     lines += [
         f'FLOPs          {flops:.4g} a token ({FLOPS_FORMULA})',
@@ -117,6 +124,7 @@ def describe(state: Any, config: Any, mesh: Any, rows: int, compiled: Any) -> st
         f'memory         {bytes_per_device(state.params) / gib:.3f} GiB of parameters, '
         f'{bytes_per_device(state.opt_state) / gib:.3f} GiB of optimizer state{work}, a device',
         f'types          parameters float32, compute {dtype}',
+        f'attention      {", ".join(sorted(backends)) or "none"}',
         f'mesh           {axes}',
         f'devices        {jax.device_count()} x {jax.devices()[0].device_kind}'
         + (f', peak {peak / 1e12:.0f} TFLOP/s each' if peak else ', peak unknown: no MFU'),

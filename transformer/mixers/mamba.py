@@ -43,7 +43,7 @@ class MambaConfig:
     rank: int = 0
     step_min: float = 1e-3
     step_max: float = 0.1
-    chunk: int = 32
+    chunk: int = 16
     init: InitConfig = InitConfig()
 
     @classmethod

@@ -17,7 +17,7 @@ from transformer.mixers.cross import CrossAttentionConfig
 from transformer.mlps import MLPConfig
 from transformer.models.options import MLPS, StackOptions
 from transformer.moe import MoEConfig
-from transformer.ops.attention import choose
+from transformer.ops.attention import LACKS, OPTIONS, choose
 from transformer.positions import (
     AlibiConfig,
     LearnedConfig,
@@ -110,7 +110,7 @@ def stack(
         'alibi': AlibiConfig(o.heads),
         't5': RelativeBucketsConfig(o.heads, bidirectional=not causal),
     }.get(o.positions)
-    backend = {'backend': _backend(o, sizes, relative)}
+    backend = {'backend': _backend(o, sizes, relative, causal)}
     pattern = []
     for i in range(o.pattern_length()):
         mixer = registry.names()[o.mixers[i % len(o.mixers)]].of(o)
@@ -134,22 +134,28 @@ def stack(
     return StackConfig(o.width, tuple(pattern), repeats, causal=causal, **fields | more)
 
 
-def _backend(options: StackOptions, sizes: Sizes, relative: Any) -> str:
+def _backend(options: StackOptions, sizes: Sizes, relative: Any, causal: bool) -> str:
+    """The attention backend; one that is named must have what the options ask of it."""
     o = options
-    if o.attention == 'auto':
-        return choose(
-            sizes.platform,
-            dtype=sizes.dtype,
-            dropout=o.dropout > 0,
-            bias=relative is not None,
-            softcap=o.attention_softcap > 0,
-            prefix=sizes.prefix,
-            decode=sizes.decode,
-            head_width=o.head_width or o.width // o.heads,
-        )
-    if o.attention != 'reference' and o.dropout:
-        accepted = "0, unless config.model.attention='reference'"
-        raise ConfigError('model.dropout', o.dropout, accepted)
+    asked = {
+        'dropout': o.dropout > 0,
+        'bias': relative is not None,
+        'softcap': o.attention_softcap > 0,
+        'prefix': sizes.prefix,
+        'decode': sizes.decode,
+    }
+    # A backend that is for training only is no reason not to write text; `choose` logs which can.
+    only_trains = sizes.decode and 'decode' in LACKS.get(o.attention, ())
+    if o.attention == 'auto' or only_trains:
+        head_width = o.head_width or o.width // o.heads
+        return choose(sizes.platform, dtype=sizes.dtype, head_width=head_width, **asked)
+    if not causal:  # no caches and no prefixes there
+        asked |= {'prefix': False, 'decode': False}
+    lacks = {name: [option for option in LACKS[name] if asked[option]] for name in LACKS}
+    if lacks[o.attention]:
+        have = ', '.join(repr(name) for name in ('auto', *LACKS) if not lacks.get(name))
+        missing = ', no '.join(OPTIONS[option] for option in lacks[o.attention])
+        raise ConfigError('model.attention', o.attention, f'{have}; this one has no {missing}')
     return o.attention
 
 

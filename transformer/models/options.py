@@ -41,6 +41,40 @@ POSITIONS = ('rope', 'learned', 'sinusoidal', 'alibi', 't5', 'none')
 BIDIRECTIONAL = ('attention', 'global')  # mixers that may see what comes later
 
 
+def _attends(options) -> bool:
+    return any(name in BIDIRECTIONAL for name in options.mixers)
+
+
+# Fields that mean nothing without another choice: what they need, and whether it is there.
+NEEDS = {
+    ('rope_theta', 'rope_scaling'): ("positions='rope'", lambda o: o.positions == 'rope'),
+    ('rope_factor',): ('rope_scaling', lambda o: o.rope_scaling != 'none'),
+    ('rope_context',): (
+        "rope_scaling='yarn' or 'llama3'",
+        lambda o: o.rope_scaling in ('yarn', 'llama3'),
+    ),
+    ('kv_heads', 'attention_scale', 'attention_softcap', 'qk_norm', 'attention'): (
+        'attention among its mixers',
+        _attends,
+    ),
+    ('window',): ("'attention' among its mixers", lambda o: 'attention' in o.mixers),
+    ('hidden',): ('an mlp', lambda o: o.mlp != 'none'),
+    (
+        'top_k',
+        'expert_capacity',
+        'expert_every',
+        'expert_normalize',
+        'expert_balance',
+        'expert_z',
+        'expert_jitter',
+    ): ('experts', lambda o: o.experts > 0),
+    ('mamba_state', 'mamba_conv', 'mamba_expand'): (
+        "'mamba' among its mixers",
+        lambda o: 'mamba' in o.mixers,
+    ),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class StackOptions:
     """Attributes:
@@ -147,11 +181,11 @@ class StackOptions:
             self._require(name, 0 <= getattr(self, name) < 1, 'a number from 0 to below 1')
         for name in ('rope_theta', 'rope_factor'):
             self._require(name, getattr(self, name) > 0, 'a number above 0')
-        self._check_heads()
-        self._check_pattern()
         if self.experts:
             self._require('top_k', self.top_k <= self.experts, f'at most experts={self.experts}')
             self._require('mlp', self.mlp != 'none', 'an MLP: experts need one')
+        self._check_heads()
+        self._check_pattern()
 
     def _check_heads(self) -> None:
         if not self.head_width:
@@ -173,21 +207,20 @@ class StackOptions:
             self._require('mixers', name in known, f'names among {", ".join(known)}')
             causal_only = not self.CAUSAL and name not in BIDIRECTIONAL
             self._require('mixers', not causal_only, f'{", ".join(BIDIRECTIONAL)} in an encoder')
-        self._check_attention_options()
+        holds = _attends(self) or self.positions not in ('rope', 'alibi', 't5')
+        self._require('positions', holds, "'none', as config.model.mixers have no attention")
+        self._check_needs()
         length = self.pattern_length()
         accepted = f'a multiple of {length}, the length of the pattern of layers'
         self._require('depth', self.depth % length == 0, accepted)
 
-    def _check_attention_options(self) -> None:
-        """Nothing is asked of attention where there is none."""
-        used = {name for name in self.mixers if name in BIDIRECTIONAL}
-        holds = bool(used) or self.positions not in ('rope', 'alibi', 't5')
-        self._require('positions', holds, "'none', as config.model.mixers have no attention")
-        for name in ('kv_heads', 'attention_scale', 'attention_softcap', 'qk_norm'):
-            holds = bool(used) or not getattr(self, name)
-            self._require(name, holds, '0, as config.model.mixers have no attention')
-        holds = 'attention' in used or not self.window
-        self._require('window', holds, "0, as config.model.mixers lack 'attention'")
+    def _check_needs(self) -> None:
+        """Nothing is asked of a part that is not there."""
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for names, (needed, holds) in NEEDS.items():
+            for name in () if holds(self) else names:
+                unused = getattr(self, name) == defaults[name]
+                self._require(name, unused, f'{defaults[name]!r}, unless config.model has {needed}')
 
     def _require(self, name: str, holds: bool, accepted: str) -> None:
         if not holds:

@@ -56,7 +56,7 @@ MODELS = [
     *rows(
         'switch',
         'https://arxiv.org/abs/2101.03961',
-        dataclasses.replace(T5, expert_every=2, expert_capacity=1.25, expert_jitter=0.01),
+        T5,
         Sizes(vocab=32_128, context=512, target_context=512),
         {
             f'base-{experts}': {
@@ -65,6 +65,9 @@ MODELS = [
                 'heads': 12,
                 'hidden': 3072,
                 'experts': experts,
+                'expert_every': 2,
+                'expert_capacity': 1.25,
+                'expert_jitter': 0.01,
             }
             for experts in (8, 16, 32, 64, 128, 256)
         },
