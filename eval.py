@@ -42,12 +42,16 @@ def main() -> int:
     experiment = Experiment.from_config(workdir.read_config(flags.workdir))
     hardware.enable_compilation_cache(experiment.compilation_cache)
     objective = experiment.objective
+    how = writes(objective, flags, parser)
     tokenizer = None
     if objective.RECORDS != 'images':
         tokenizer = saved.load(flags.workdir / workdir.TOKENIZER)
     run = restore.load(flags.workdir, saved.digest(tokenizer), flags.checkpoint)
     corpus = sources.load(experiment.data, objective)
     rows = feed.load(experiment, corpus, tokenizer)
+    if rows.classes != run.classes:
+        theirs = ', '.join(run.classes)
+        raise UserError(f'{corpus.name} has the classes {", ".join(rows.classes)}, not {theirs}')
     splits = {'validation': rows.validation, 'test': rows.test}
     split = splits.get(flags.split)
     if split is None:
@@ -60,7 +64,7 @@ def main() -> int:
     with jax.set_mesh(run.mesh):  # some attention kernels ask for it
         values = dict(scores(run.params, batches, split.text_bytes))
     if objective.kind == 'seq2seq':
-        values |= written(run, objective, tokenizer, split.records, flags)
+        values |= written(run, objective, tokenizer, split.records, how, flags.save)
     if flags.json:
         print(json.dumps({'step': run.step, 'split': flags.split, **values}))
         return 0
@@ -72,24 +76,42 @@ def main() -> int:
     return 0
 
 
-def written(run, objective, tokenizer, pairs, flags) -> dict:
-    """Scores of the targets that the model writes for the sources of `pairs`."""
+def writes(objective, flags, parser):
+    """How targets are written; what cannot work is refused before anything is computed."""
+    from transformer import text_metrics
     from transformer.beam import Beam
-    from transformer.evaluators import generated
-    from transformer.respond import Speaker, respond
+    from transformer.errors import UserError
     from transformer.sampling import Sampling
 
-    how = Sampling(0.0) if flags.beam == 1 else Beam(flags.beam, flags.length_penalty)
-    speaker = Speaker(run.writer, run.params, tokenizer, objective, how=how)
+    if objective.kind != 'seq2seq':
+        for name in ('beam', 'length_penalty', 'save'):
+            if getattr(flags, name) != parser.get_default(name):
+                parser.error(f'--{name}: a model of objective {objective.kind!r} writes no targets')
+        return None
+    text_metrics.bleu(['a'], ['a'])  # or says what is to be installed
+    if flags.save:
+        try:
+            flags.save.touch()
+        except OSError as error:
+            raise UserError(f'--save={flags.save} cannot be written: {error.strerror}') from None
+    return Sampling(0.0) if flags.beam == 1 else Beam(flags.beam, flags.length_penalty)
+
+
+def written(run, objective, tokenizer, pairs, how, save: Path | None) -> dict:
+    """Scores of the targets that the model writes for the sources of `pairs`."""
+    from transformer.evaluators import generated
+    from transformer.respond import Speaker, respond
+
+    speaker = Speaker(run.writer, run.params, tokenizer, objective, how=how, cut=True)
     answers: list[str] = [''] * len(pairs)
     # Sources of similar lengths together: less padding, and few programs to compile.
     order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]))
     for start in range(0, len(order), 64):
         chosen = order[start : start + 64]
         for i, answer in zip(chosen, respond(speaker, [pairs[i][0] for i in chosen])):
-            answers[i] = answer.strip()
-    if flags.save:
-        flags.save.write_text(''.join(f'{answer}\n' for answer in answers), encoding='utf-8')
+            answers[i] = ' '.join(answer.split())
+    if save:
+        save.write_text(''.join(f'{answer}\n' for answer in answers), encoding='utf-8')
     return dict(generated(answers, [target for _, target in pairs], objective.lowercase))
 
 

@@ -74,9 +74,15 @@ def main() -> int:
     continues = objective.SHAPE == 'decoder'
     if continues and len(texts) == 1 and not flags.json and not flags.beam:
         # Without an end marker before it, a prompt is read as the middle of a document.
-        generator = Generator(run.writer, run.params, tokenizer.end, how)
+        generator = Generator(
+            run.writer, run.params, tokenizer.end, how, objective.kind == 'prefix'
+        )
         stream(generator, tokenizer, texts[0], tokenizer.encode(texts[0]), flags)
         return 0
+    if objective.kind in ('masked', 'classification'):
+        for name in ('beam', 'temperature', 'top_k', 'top_p', 'max_tokens'):
+            if getattr(flags, name) != parser.get_default(name):
+                parser.error(f'--{name}: a model of objective {objective.kind!r} writes no text')
     # 0 would mean the model's own: an impossible number is refused, not replaced.
     room = 0 if flags.max_tokens is None else flags.max_tokens or -1
     speaker = Speaker(

@@ -57,7 +57,7 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
         workdir,
     )
     from transformer.checkpoint import Checkpoints
-    from transformer.errors import NotFiniteError, UserError
+    from transformer.errors import ConfigError, NotFiniteError, UserError
     from transformer.evaluators import Scores
     from transformer.metrics import Writer
     from transformer.respond import Speaker
@@ -93,9 +93,11 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     print(f'data           {rows.name}: {rows.summary}')
     if tokenizer:
         print(f'tokenizer      {experiment.data.tokenizer}, {vocab:,} tokens')
-    example = next(feed.eval_batches(rows.train, batch_size=1))
-    target = example['targets'].shape[2] if 'decoder_inputs' in example else 0
-    workdir.save_task(directory, vocab, rows.classes, target)
+    example = rows.train.rows.at(0)
+    target = len(example['targets']) if 'decoder_inputs' in example else 0
+    if target % mesh.shape['context']:
+        accepted = f'a divisor of {target}, the length of target sequences'
+        raise ConfigError('mesh.context', mesh.shape['context'], accepted)
 
     ################################################################################
     # Model and state, made in place on the mesh.
@@ -123,6 +125,7 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
         workdir.check_same('tokenizer', tokenizers.digest(tokenizer), meta['tokenizer'])
         workdir.check_same('training data', rows.digest, meta['data']['digest'])
         print(f'resumed        from step {start}')
+    workdir.save_task(directory, vocab, rows.classes, target)
     writer = Writer(directory, experiment.log, start, config.to_dict())
     cleanup.callback(writer.close)
 
@@ -245,8 +248,8 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     print(report.final(writer.records, compared, directory))
     how = experiment.sample
     chosen, room = Sampling(how.temperature, 0, how.top_p), how.tokens
-    if objective.SHAPE == 'encoder_decoder':
-        chosen, room = Sampling(0.0), 0
+    if target:
+        room = min(room, target)
     writer_model = build_model(experiment, vocab, len(rows.classes), target, decode=True)
     speaker = Speaker(writer_model, state.params, tokenizer, objective, rows.classes, chosen, room)
     report.print_samples(speaker, how.prompts)

@@ -53,5 +53,6 @@ def get_config(size: str = ''):
     config.data.validation_split = 'val'
     config.data.test_split = 'test_2016_flickr'
     config.data.vocab = VOCAB[size]
+    config.sample.temperature = 0.0
     config.sample.prompts = ('ein hund läuft durch den schnee .', 'zwei männer spielen fußball .')
     return config

@@ -30,5 +30,6 @@ def get_config():
     config.model.positions = 't5'
     config.model.init_std = 0.0  # 1 / sqrt(fan-in)
     config.data.vocab = 2048
+    config.sample.temperature = 0.0
     config.sample.prompts = ('import <extra_id_0>\n', 'for i in <extra_id_0>(10):\n')
     return config

@@ -1,6 +1,7 @@
 """Batches for an objective, by Grain. The rows of step n are a function of (seed, n) alone."""
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,10 +60,17 @@ def load(experiment: Any, corpus: Corpus, tokenizer: Any) -> Feed:
         train=splits['train'],
         validation=splits['validation'],
         test=splits.get('test'),
-        digest=splits['train'].rows.digest(),
+        digest=_digest(splits['train'].rows, corpus.classes),
         summary='; '.join(f'{name} {split.rows.size()}' for name, split in splits.items()),
         classes=corpus.classes,
     )
+
+
+def _digest(rows: Rows, classes: tuple[str, ...]) -> str:
+    if not classes:
+        return rows.digest()
+    named = '\0'.join([rows.digest(), *classes])  # other names for the same classes count
+    return hashlib.blake2b(named.encode(), digest_size=16).hexdigest()
 
 
 def load_split(experiment: Any, corpus: Corpus, tokenizer: Any, name: str) -> Split:

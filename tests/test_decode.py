@@ -1,5 +1,6 @@
 """Generation over the cache."""
 
+import dataclasses
 import functools
 import itertools
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 
 from tests import tiny
+from transformer import model as models
 from transformer.context import Context
 from transformer.decode import Generator
 from transformer.errors import UserError
+from transformer.models.assemble import Sizes
 from transformer.sampling import Sampling, sample
 
 PROMPTS = [[3, 1, 4], [1], [5, 9, 2, 6, 5, 3, 5]]
@@ -145,3 +148,33 @@ def test_sampling_follows_the_distribution():
     np.testing.assert_allclose(drawn(p, temperature=0.0), [1, 0, 0, 0])
     squared = np.square(p) / np.square(p).sum()
     np.testing.assert_allclose(drawn(p, temperature=0.5), squared, atol=0.03)
+
+
+def test_a_prefix_is_read_in_both_directions():
+    """As in training: the first new token is that of a forward pass with the prompt as prefix."""
+    model = tiny.model(tied=False)
+    params = tiny.filled(model)
+    prompt = [3, 17, 8, 30, 5, 21]
+    inputs = jnp.asarray([prompt + [0] * (tiny.CONTEXT - len(prompt))])
+    batch = {
+        'inputs': inputs,
+        'positions': jnp.arange(tiny.CONTEXT)[None],
+        'segment_ids': jnp.ones_like(inputs),
+        'prefix': (jnp.arange(tiny.CONTEXT) < len(prompt))[None],
+    }
+    forward = jax.jit(lambda b: model.apply({'params': params}, b, method='forward')[0])
+    scores = {'prefix': forward(batch)[0, len(prompt) - 1]}
+    scores['causal'] = forward(batch | {'prefix': jnp.zeros_like(batch['prefix'])})[0, 5]
+    assert scores['prefix'].argmax() != scores['causal'].argmax()
+    for name, prefix in (('prefix', True), ('causal', False)):
+        generator = Generator(model, params, None, Sampling(0.0), prefix)
+        (row,) = generator.generate([prompt], 1)
+        assert row == [int(scores[name].argmax())]
+
+
+def test_a_prompt_within_a_context_that_is_no_power_of_two():
+    options = dataclasses.replace(tiny.OPTIONS, positions='learned')
+    model = models.make(options.build(Sizes(tiny.VOCAB, 11)))
+    generator = Generator(model, tiny.filled(model), None, Sampling(0.0))
+    (row,) = generator.generate([[1] * 10], 4)
+    assert len(row) == 4

@@ -54,14 +54,23 @@ class Generator:
       params: its parameters.
       end: the token that ends a document, or None.
       sampling: how tokens are chosen.
+      prefix: whether prompts are read in both directions, as a prefix language model is trained to.
+        What is read again because the context is full is a prompt, too.
     """
 
-    def __init__(self, model: Any, params: Any, end: int | None, sampling: Sampling):
+    def __init__(
+        self,
+        model: Any,
+        params: Any,
+        end: int | None,
+        sampling: Sampling,
+        prefix: bool = False,
+    ):
         self._params, self._end = params, end
         self._context = model.config.context
         self._vocab = model.config.tokens.vocab
         self._prefill = jax.jit(
-            functools.partial(_prefill, model), static_argnames=('slots', 'length')
+            functools.partial(_prefill, model, prefix), static_argnames=('slots', 'length')
         )
         # n is traced: one compilation serves streaming token by token and whole completions.
         self._advance = jax.jit(
@@ -137,7 +146,7 @@ class Generator:
     def _start(self, texts: list[list[int]], room: int, done: np.ndarray) -> State:
         longest = max(len(t) for t in texts)
         # Powers of two: prompts of similar lengths share one compiled program.
-        slots = 1 << (longest - 1).bit_length()
+        slots = min(1 << (longest - 1).bit_length(), self._context)
         tokens_BP = np.zeros((len(texts), slots), np.int32)
         segments_BP = np.zeros((len(texts), slots), np.int32)
         for i, text in enumerate(texts):
@@ -148,11 +157,12 @@ class Generator:
         return state.replace(done_B=jnp.asarray(done))
 
 
-def _prefill(model, params, tokens_BP, segments_BP, *, slots: int, length: int) -> State:
+def _prefill(model, prefix, params, tokens_BP, segments_BP, *, slots: int, length: int) -> State:
     B, P = tokens_BP.shape
     lengths_B = segments_BP.sum(1)
     positions_BP = jnp.maximum(jnp.arange(P)[None] - (P - lengths_B)[:, None], 0)
-    ctx = Context.of(tokens_BP, positions_BP, segments_BP)
+    prefix_BP = segments_BP > 0 if prefix else None
+    ctx = Context.of(tokens_BP, positions_BP, segments_BP, prefix_BT=prefix_BP)
     caches = model.init_cache(B, slots)
     variables = {'params': params}
     x_BTD, caches, _ = model.apply(variables, tokens_BP, ctx, caches, method='hidden')

@@ -202,6 +202,10 @@ class Experiment:
         fits = [o.kind for o in OBJECTIVES.values() if family == o.SHAPE]
         accepted = f'for config.model.family={family!r} one of {", ".join(fits)}'
         _require('objective.kind', kind, kind in fits, accepted)
+        holds = family == 'encoder_decoder' or not self.target_context
+        _require(
+            'target_context', self.target_context, holds, f'0 for config.model.family={family!r}'
+        )
         per_step = self.batch_size % self.accumulation == 0
         accepted = f'a divisor of config.batch_size={self.batch_size}'
         _require('accumulation', self.accumulation, per_step, accepted)

@@ -104,7 +104,7 @@ class SpanCorruption(Objective):
     def __post_init__(self):
         super().__post_init__()
         self._require('rate', 0 < self.rate < 1, 'between 0 and 1')
-        self._require('mean_span', self.mean_span >= 1, 'at least 1')
+        self._require('mean_span', 1 <= self.mean_span < 1e6, 'from 1 to below 1000000')
         self._require('sentinels', self.sentinels > 0, 'at least 1')
 
     @property
@@ -131,7 +131,7 @@ class Denoising(Objective):
     def __post_init__(self):
         super().__post_init__()
         self._require('rate', 0 < self.rate < 1, 'between 0 and 1')
-        self._require('mean_span', self.mean_span > 0, 'above 0')
+        self._require('mean_span', 0.1 <= self.mean_span < 1e6, 'from 0.1 to below 1000000')
 
     @property
     def special_tokens(self) -> tuple[str, ...]:

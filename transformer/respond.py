@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from transformer import workdir
 from transformer.beam import Beam
 from transformer.context import Context
 from transformer.decode import Generator
@@ -26,6 +27,7 @@ class Speaker:
       classes: names of the classes, if there are any.
       how: how tokens are chosen.
       max_tokens: new tokens at most; 0 means as many as the model was trained on.
+      cut: whether a source that is too long is cut, as in training, or refused.
     """
 
     model: Any
@@ -36,6 +38,7 @@ class Speaker:
     how: Sampling | Beam = Sampling()
     max_tokens: int = 0
     seed: int = 0
+    cut: bool = False
 
 
 def respond(speaker: Speaker, texts: Sequence[str]) -> list[str]:
@@ -69,7 +72,7 @@ def _continue(speaker: Speaker, texts: Sequence[str]) -> list[str]:
     if not isinstance(s.how, Sampling):
         raise UserError('a decoder has no beam search here; accepted: temperature, top_k, top_p')
     prompts = [s.tokenizer.encode(text) for text in texts]
-    generator = Generator(s.model, s.params, s.tokenizer.end, s.how)
+    generator = Generator(s.model, s.params, s.tokenizer.end, s.how, s.objective.kind == 'prefix')
     rows = generator.generate(prompts, s.max_tokens or 200, s.seed)
     return [s.tokenizer.decode(row) for row in rows]
 
@@ -79,7 +82,8 @@ def _rewrite(speaker: Speaker, texts: Sequence[str]) -> list[str]:
     end, specials = s.tokenizer.end, s.objective.special_tokens
     if getattr(s.objective, 'lowercase', False):
         texts = [text.lower() for text in texts]
-    sources = [[*encode(s.tokenizer, text, specials), end] for text in texts]
+    room = s.model.config.context - 1 if s.cut else None
+    sources = [[*encode(s.tokenizer, text, specials)[:room], end] for text in texts]
     generator = Seq2SeqGenerator(s.model, s.params, end, end, s.how)
     rows = generator.generate(sources, s.max_tokens, s.seed)
     return [s.tokenizer.decode(row) for row in rows]
@@ -95,7 +99,11 @@ def _fill(speaker: Speaker, texts: Sequence[str]) -> list[str]:
 
 def _classify(speaker: Speaker, texts: Sequence[str]) -> list[str]:
     s, context = speaker, speaker.model.config.context
-    rows = [[s.tokenizer.special(START), *s.tokenizer.encode(text)][:context] for text in texts]
+    rows = [[s.tokenizer.special(START), *s.tokenizer.encode(text)] for text in texts]
+    for i, row in enumerate(rows):
+        if len(row) > context:
+            workdir.warn(f'text {i + 1} has {len(row)} tokens; the first {context} are read')
+    rows = [row[:context] for row in rows]
     slots = min(1 << (max(map(len, rows)) - 1).bit_length(), context)
     tokens_BT = np.zeros((len(rows), slots), np.int32)
     segments_BT = np.zeros_like(tokens_BT)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from data.rows import Row, Rows, Split
-from transformer.errors import UserError
+from transformer.errors import ConfigError, UserError
 
 MEAN, STD = 0.5, 0.5
 HASHED = 10_000  # images: reading a large data set whole would take minutes
@@ -49,6 +49,19 @@ class ImageRows(Rows):
 
 
 def split(experiment: Any, records: Sequence[tuple[np.ndarray, int]], tokenizer: Any) -> Split:
-    """Images as they are."""
-    del experiment, tokenizer
+    """Images as they are.
+
+    Raises:
+      ConfigError: images of another size than the model's.
+    """
+    del tokenizer
+    m = experiment.model
+    if len(records):
+        height, width, channels = records[0][0].shape
+        if not height == width == m.image:
+            raise ConfigError(
+                'model.image', m.image, f'{height} (the images are {height} x {width})'
+            )
+        if channels != m.channels:
+            raise ConfigError('model.channels', m.channels, str(channels))
     return Split(ImageRows(records), 0, len(records), records)

@@ -5,7 +5,9 @@ fields `text` and `label`; or a folder with such a file for each split.
 """
 
 import json
+import lzma
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -85,7 +87,14 @@ def _zipped(path: Path, config: DataConfig) -> dict[str, str]:
                 and '__MACOSX' not in entry.filename
             )
             return {f'{path}/{n}': decode(archive.read(n), f'{path}/{n}', *options) for n in names}
-    except (OSError, zipfile.BadZipFile, RuntimeError) as error:
+    except (
+        OSError,
+        EOFError,
+        zipfile.BadZipFile,
+        RuntimeError,
+        zlib.error,
+        lzma.LZMAError,
+    ) as error:
         raise UserError(f'cannot read {path}: {error}') from None
 
 
@@ -139,7 +148,8 @@ def _names(found: Labelled, name: str) -> tuple[str, ...]:
     if len(labels) < 2:
         raise UserError(f'{name} has {len(labels)} classes {sorted(labels)}; 2 are needed')
     numbers = all(label.isdecimal() for label in labels)
-    return tuple(sorted(labels, key=int if numbers else None))
+    # '1' and '01' are the same number: the order must not be a set's.
+    return tuple(sorted(labels, key=(lambda x: (int(x), x)) if numbers else None))
 
 
 def _indexed(found: Labelled, names: tuple[str, ...]) -> list[tuple[str, int]]:

@@ -54,6 +54,9 @@ def _tfds(config: DataConfig) -> Corpus:
     if missing:
         accepted = f'a data set with the fields image and label (it has {", ".join(features)})'
         raise ConfigError('data.dataset', config.dataset, accepted)
+    if not hasattr(features['label'], 'names'):
+        accepted = f'a data set whose labels are classes (they are {features["label"]})'
+        raise ConfigError('data.dataset', config.dataset, accepted)
     shape = features['image'].shape
     if len(shape) != 3 or None in shape:
         accepted = f'a data set with images of one size (its shape is {shape})'

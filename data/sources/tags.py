@@ -30,7 +30,7 @@ def load(config: DataConfig, objective: Any) -> Corpus:
         parts = {
             field: _read(_file(path, config, field), config)
             for field in ('train_split', 'validation_split', 'test_split')
-            if getattr(config, field)
+            if field != 'test_split' or config.test_split
         }
         names = _names(parts['train_split'])
         splits = [

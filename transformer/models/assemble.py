@@ -15,7 +15,7 @@ from transformer.heads import (
 from transformer.mixers.attention import AttentionConfig
 from transformer.mixers.cross import CrossAttentionConfig
 from transformer.mlps import MLPConfig
-from transformer.models.options import MLPS, StackOptions
+from transformer.models.options import BIDIRECTIONAL, MLPS, StackOptions
 from transformer.moe import MoEConfig
 from transformer.ops.attention import LACKS, OPTIONS, choose
 from transformer.positions import (
@@ -111,6 +111,9 @@ def stack(
         't5': RelativeBucketsConfig(o.heads, bidirectional=not causal),
     }.get(o.positions)
     backend = {'backend': _backend(o, sizes, relative, causal)}
+    if sizes.prefix and not set(o.mixers) <= set(BIDIRECTIONAL):
+        accepted = f'{", ".join(BIDIRECTIONAL)} for a prefix, which is read in both directions'
+        raise ConfigError('model.mixers', o.mixers, accepted)
     pattern = []
     for i in range(o.pattern_length()):
         mixer = registry.names()[o.mixers[i % len(o.mixers)]].of(o)

@@ -35,6 +35,8 @@ class EncoderOptions(StackOptions):
 
     def __post_init__(self):
         super().__post_init__()
+        holds = self.positions == 'learned' or not self.position_offset
+        self._require('position_offset', holds, "0, unless config.model.positions='learned'")
         self._require('pool', self.pool in POOLS, f'one of {", ".join(POOLS)}')
         known = ('', *ACTIVATIONS)
         self._require('pooler', self.pooler in known, f'one of {", ".join(map(repr, known))}')

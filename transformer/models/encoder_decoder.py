@@ -39,6 +39,8 @@ class EncoderDecoderOptions(StackOptions):
 
     def __post_init__(self):
         super().__post_init__()
+        holds = self.positions == 'learned' or not self.position_offset
+        self._require('position_offset', holds, "0, unless config.model.positions='learned'")
         length = self.pattern_length()
         accepted = f'a multiple of {length}, the length of the pattern of layers, or 0'
         self._require('decoder_depth', self.decoder_depth % length == 0, accepted)

@@ -195,6 +195,8 @@ class StackOptions:
         divisors = [n for n in range(1, self.heads + 1) if self.heads % n == 0]
         accepted = f'a divisor of config.model.heads={self.heads}: {divisors}, or 0'
         self._require('kv_heads', self.kv_heads in (0, *divisors), accepted)
+        if self.positions == 'sinusoidal':
+            self._require('width', self.width % 2 == 0, 'an even number for sines and cosines')
         if self.positions == 'rope':
             H = self.head_width or self.width // self.heads
             name = 'head_width' if self.head_width else 'width'

@@ -46,6 +46,8 @@ class VisionOptions(StackOptions):
         near = max(1, round(self.image / self.patch)) * self.patch
         self._require('image', holds, f'a multiple of config.model.patch={self.patch}: {near}')
         self._require('pool', self.pool in POOLS, f'one of {", ".join(POOLS)}')
+        holds = self.positions != 'grid' or self.width % 4 == 0
+        self._require('width', holds, 'a multiple of 4 for the grid of positions')
         holds = self.extra > 0 or self.pool == 'mean'
         self._require('extra', holds, "at least 1, or config.model.pool='mean'")
 

@@ -6,14 +6,11 @@ numpy: they are constants of the compiled program.
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-if TYPE_CHECKING:
-    from transformer.positions import RotaryConfig
 
 Frequencies = tuple[np.ndarray, float]  # inverse frequency of each pair, factor on the turned pairs
 
@@ -102,8 +99,11 @@ def _plain(theta: float, W: int) -> np.ndarray:
     return theta ** (-np.arange(0, W, 2) / W)
 
 
-def frequencies(config: 'RotaryConfig', H: int) -> Frequencies:
+def frequencies(config: Any, H: int) -> Frequencies:
     """(inverse_frequency_h in float32, attention_factor) for heads of width H.
+
+    Args:
+      config: a `positions.RotaryConfig`.
 
     Raises:
       ValueError: a width to turn that is odd or wider than the head.
