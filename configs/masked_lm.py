@@ -5,9 +5,9 @@
 
 15% of the tokens are chosen anew at each epoch; 80% of them are hidden, 10% replaced, 10% kept.
 
-| measured on            | masked accuracy, validation | loss  | time |
-| ---------------------- | --------------------------- | ----- | ---- |
-| two CPU cores, float32 | MEASURE                     |       |      |
+| measured on            | masked accuracy, validation | loss  | time                        |
+| ---------------------- | --------------------------- | ----- | --------------------------- |
+| two CPU cores, float32 | 26.1%                       | 4.723 | 425 s, other work beside it |
 
 Published: none on this corpus.
 """

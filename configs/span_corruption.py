@@ -5,9 +5,9 @@
 
 15% of the tokens in spans of 3 on average: 142 tokens of text are 128 inputs and 30 targets or so.
 
-| measured on            | validation loss, nats a target | accuracy | time |
-| ---------------------- | ------------------------------ | -------- | ---- |
-| two CPU cores, float32 | MEASURE                        |          |      |
+| measured on            | validation loss, nats a target | accuracy | time                        |
+| ---------------------- | ------------------------------ | -------- | --------------------------- |
+| two CPU cores, float32 | 4.300 (8.07 at the start)      | 30.3%    | 594 s, other work beside it |
 
 Published: none on this corpus.
 """

