@@ -7,10 +7,10 @@
 Every other layer has eight MLPs instead of one: more parameters than ':dense', the same FLOPs a
 token. `experts/dropped` in `metrics.jsonl` counts the tokens that found their expert full.
 
-| measured on two CPU cores, float32 | validation, bits per byte | time |
-| ---------------------------------- | ------------------------- | ---- |
-| default, capacity 1.25             | MEASURE                   |      |
-| dense                              | MEASURE                   |      |
+| measured on two CPU cores, float32 | parameters | validation, bits per byte | time  |
+| ---------------------------------- | ---------- | ------------------------- | ----- |
+| default, capacity 1.25             | 2,886,784  | 1.977                     | 158 s |
+| dense                              | 1,049,728  | 2.019                     | 142 s |
 
 Published: at equal FLOPs a token, the loss at equal steps falls as experts are added (figure 1).
 """

@@ -41,6 +41,7 @@ def made(objective, kind='bytes', records=None, **fields):
     """A feed and its tokenizer."""
     tokenizer = tokenizer_of(objective, kind)
     fields = {'seed': 0, 'context': 64, 'target_context': 0, 'data': DataConfig()} | fields
+    fields = {'model': types.SimpleNamespace(image=4, channels=3)} | fields
     experiment = types.SimpleNamespace(objective=objective, **fields)
     records = RECORDS[objective.RECORDS] if records is None else records
     return feed.load(experiment, corpus_of(records), tokenizer), tokenizer

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import types
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from data import feed
 from tests.records import CLASSES, IMAGES, RECORDS, TAGS, TEXTS, made, passes, same, segments
 from transformer import objectives as kinds
-from transformer.errors import UserError
+from transformer.errors import ConfigError, UserError
 
 KINDS = [kind() for kind in kinds.OBJECTIVES.values()]
 IDS = [objective.kind for objective in KINDS]
@@ -218,6 +219,17 @@ def test_a_tag_stands_at_the_first_token_of_its_word(kind):
             assert tokenizer.decode(row['inputs'][first:]).lstrip().startswith(word)
     short, _ = made(kinds.TokenClassification(), kind, context=8)
     assert short.train.predicted < found.train.predicted and 'cut to 8' in short.summary
+
+
+@pytest.mark.parametrize(
+    ('image', 'channels', 'field', 'accepted'),
+    [(8, 3, 'image', '4 .the images are 4 x 4'), (4, 1, 'channels', '3')],
+)
+def test_images_of_another_size_than_the_models(image, channels, field, accepted):
+    model = types.SimpleNamespace(image=image, channels=channels)
+    with pytest.raises(ConfigError, match=accepted) as raised:
+        made(kinds.ImageClassification(), model=model)
+    assert raised.value.field == f'model.{field}'
 
 
 def test_images_lie_around_zero():
