@@ -1,4 +1,4 @@
-"""The original Transformer translates image captions, https://arxiv.org/abs/1706.03762.
+"""The Transformer translates image captions, https://arxiv.org/abs/1706.03762, with pre-norm.
 
     python train.py --config=configs/multi30k.py --workdir=runs/multi30k --config.data.path=DIR
     python train.py --config=configs/multi30k.py:cpu --workdir=runs/multi30k --config.data.path=DIR
@@ -17,7 +17,9 @@ The CPU size trains for 451 s on two cores, in float32; its loss on the test spl
 token, perplexity 7.76.
 
 The published numbers are bentrevett/pytorch-seq2seq's, tokenised by spaCy; ours are sacrebleu's on
-lower-cased raw text, with its own tokenizer (13a), of a shared vocabulary of byte pairs.
+lower-cased raw text, with its own tokenizer (13a), of a shared vocabulary of byte pairs. Norms come
+before the branches, which trains without care for the warm-up; the paper's order is
+`--config.model.residual=post`.
 """
 
 from transformer.experiment import default_config
