@@ -50,7 +50,12 @@ def main() -> int:
     absl.logging.set_verbosity(absl.logging.ERROR)
     how = Sampling(flags.temperature, flags.top_k, flags.top_p)
     if flags.beam:
+        for name in ('temperature', 'top_k', 'top_p'):
+            if getattr(flags, name) != parser.get_default(name):
+                parser.error(f'--{name}: a beam search (--beam={flags.beam}) draws nothing')
         how = Beam(flags.beam, flags.length_penalty)
+    elif flags.length_penalty != parser.get_default('length_penalty'):
+        parser.error('--length_penalty: there is no beam search; accepted: with --beam')
     texts = list(flags.prompt)
     if flags.prompts:
         texts += sources.read_text(flags.prompts).splitlines()
