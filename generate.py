@@ -4,15 +4,17 @@
     python generate.py --workdir=runs/quickstart --prompts=prompts.txt --temperature=0
     python generate.py --workdir=runs/translate --prompt="ein hund läuft ." --beam=4
     python generate.py --workdir=runs/masked --prompt="import [MASK] as np"
+    python generate.py --hf=DIR --prompt="Once upon a time"
 
 A decoder continues the text: one prompt is written to the terminal as it grows, several are
 completed in one batch. An encoder-decoder writes the target, a masked model the likeliest tokens of
-each [MASK], a classifier the class.
+each [MASK], a classifier the class. DIR is a Hugging Face directory, or a hub id.
 """
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from transformer import cli, hardware
 
@@ -20,8 +22,9 @@ from transformer import cli, hardware
 def main() -> int:
     parser = cli.parser(__doc__)
     add = parser.add_argument
-    add('--workdir', required=True, type=Path, help='of the training run')
+    add('--workdir', type=Path, help='of the training run')
     add('--checkpoint', default='best', help='best, latest or a step')
+    add('--hf', metavar='DIR', help='a Hugging Face directory or hub id, instead of a run')
     add('--prompt', action='append', default=[], help='text to continue; may be given again')
     add('--prompts', type=Path, metavar='FILE', help='a file with a prompt on each line')
     add('--max_tokens', type=int, help='new tokens at most (200, or the target context)')
@@ -36,15 +39,16 @@ def main() -> int:
     if overrides:
         parser.error(f'--config.{next(iter(overrides))}: generate.py takes the config of the run')
 
+    if (flags.workdir is None) == (flags.hf is None):
+        parser.error('either --workdir or --hf is required')
+
     import absl.logging
 
-    from data import sources, tokenizers
-    from transformer import restore, workdir
+    from data import sources
+    from transformer import respond
     from transformer.beam import Beam
     from transformer.decode import Generator
     from transformer.errors import UserError
-    from transformer.experiment import Experiment
-    from transformer.respond import Speaker, respond
     from transformer.sampling import Sampling
 
     absl.logging.set_verbosity(absl.logging.ERROR)
@@ -69,6 +73,38 @@ def main() -> int:
             else '--prompt'
         )
         raise UserError(f"{where}='': a prompt is empty; accepted: at least one character")
+    load = of_checkpoint if flags.hf else of_run
+    speaker, step = load(flags, how)
+    objective, tokenizer = speaker.objective, speaker.tokenizer
+    continues = objective.SHAPE == 'decoder'
+    if continues and len(texts) == 1 and not flags.json and not flags.beam:
+        # Without an end marker before it, a prompt is read as the middle of a document.
+        prefix = objective.kind == 'prefix'
+        generator = Generator(speaker.model, speaker.params, tokenizer.end, how, prefix)
+        stream(generator, tokenizer, texts[0], tokenizer.prompt(texts[0]), flags)
+        return 0
+    if objective.kind in ('masked', 'classification'):
+        for name in ('beam', 'temperature', 'top_k', 'top_p', 'max_tokens'):
+            if getattr(flags, name) != parser.get_default(name):
+                parser.error(f'--{name}: a model of objective {objective.kind!r} writes no text')
+    for i, (text, answer) in enumerate(zip(texts, respond.respond(speaker, texts))):
+        if flags.json:
+            record = {'prompt': text, 'completion': answer}
+            if continues:
+                record['tokens'] = len(tokenizer.encode(answer))
+            print(json.dumps(record | {'step': step}))
+        else:
+            print(f'--- {i + 1}\n{text}{"" if continues else " -> "}{answer}')
+    return 0
+
+
+def of_run(flags, how) -> tuple[Any, int]:
+    """The model of a work directory, ready to answer, and the step of its checkpoint."""
+    from data import tokenizers
+    from transformer import restore, workdir
+    from transformer.errors import UserError
+    from transformer.experiment import Experiment
+
     experiment = Experiment.from_config(workdir.read_config(flags.workdir))
     hardware.enable_compilation_cache(experiment.compilation_cache)
     objective = experiment.objective
@@ -76,32 +112,33 @@ def main() -> int:
         raise UserError(f'--workdir={flags.workdir} holds a model of images; eval.py measures it')
     tokenizer = tokenizers.load(flags.workdir / workdir.TOKENIZER)
     run = restore.load(flags.workdir, tokenizers.digest(tokenizer), flags.checkpoint)
-    continues = objective.SHAPE == 'decoder'
-    if continues and len(texts) == 1 and not flags.json and not flags.beam:
-        # Without an end marker before it, a prompt is read as the middle of a document.
-        generator = Generator(
-            run.writer, run.params, tokenizer.end, how, objective.kind == 'prefix'
-        )
-        stream(generator, tokenizer, texts[0], tokenizer.encode(texts[0]), flags)
-        return 0
-    if objective.kind in ('masked', 'classification'):
-        for name in ('beam', 'temperature', 'top_k', 'top_p', 'max_tokens'):
-            if getattr(flags, name) != parser.get_default(name):
-                parser.error(f'--{name}: a model of objective {objective.kind!r} writes no text')
+    return speaker(flags, how, run.writer, run.params, tokenizer, objective, run.classes), run.step
+
+
+def of_checkpoint(flags, how) -> tuple[Any, int]:
+    """The same of a Hugging Face directory."""
+    from data import tokenizers
+    from transformer import hf
+    from transformer.errors import UserError
+    from transformer.hf import runs
+    from transformer.objectives import OBJECTIVES
+
+    hardware.enable_compilation_cache('auto')
+    found = hf.load(flags.hf)
+    made = found.architecture
+    objective = OBJECTIVES[runs.objective_of(made)]()
+    if objective.RECORDS == 'images':
+        raise UserError(f'--hf={flags.hf} holds a model of images')
+    tokenizer = tokenizers.adopt(flags.hf)
+    return speaker(flags, how, found.model, found.params, tokenizer, objective, made.labels), 0
+
+
+def speaker(flags, how, model, params, tokenizer, objective, classes) -> Any:
+    from transformer.respond import Speaker
+
     # 0 would mean the model's own: an impossible number is refused, not replaced.
     room = 0 if flags.max_tokens is None else flags.max_tokens or -1
-    speaker = Speaker(
-        run.writer, run.params, tokenizer, objective, run.classes, how, room, flags.seed
-    )
-    for i, (text, answer) in enumerate(zip(texts, respond(speaker, texts))):
-        if flags.json:
-            record = {'prompt': text, 'completion': answer}
-            if continues:
-                record['tokens'] = len(tokenizer.encode(answer))
-            print(json.dumps(record | {'step': run.step}))
-        else:
-            print(f'--- {i + 1}\n{text}{"" if continues else " -> "}{answer}')
-    return 0
+    return Speaker(model, params, tokenizer, objective, classes, how, room, flags.seed)
 
 
 def stream(generator, tokenizer, text: str, prompt: list[int], flags) -> None:
@@ -112,12 +149,12 @@ def stream(generator, tokenizer, text: str, prompt: list[int], flags) -> None:
     made, shown = [], 0
     for (new,) in generator.stream([prompt], room, flags.seed, every=every):
         made += new
-        decoded = tokenizer.decode(made)
+        decoded = tokenizer.continuation(prompt, made)
         whole = len(decoded.rstrip('\ufffd'))
         sys.stdout.write(decoded[shown:whole])
         sys.stdout.flush()
         shown = max(shown, whole)
-    print(tokenizer.decode(made)[shown:])
+    print(tokenizer.continuation(prompt, made)[shown:])
 
 
 if __name__ == '__main__':

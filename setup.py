@@ -25,6 +25,8 @@ setuptools.setup(
         'importlib_resources>=6.0',  # tensorflow-datasets 4.9.10 forgets to require it
         'ml-collections>=1.1.0',
         'tokenizers>=0.21',
+        'safetensors>=0.6',
+        'jinja2>=3.1.6',
         'numpy>=2.0',
         'tensorboardX>=2.6.4',
         'matplotlib>=3.9',
@@ -38,6 +40,7 @@ setuptools.setup(
             'sacrebleu>=2.4',
             'scikit-learn>=1.5',
         ],
+        'hf': ['huggingface_hub>=0.34'],
         'eval': ['sacrebleu>=2.4'],
         'digits': ['scikit-learn>=1.5'],
         'tpu': ['jax[tpu]>=0.10.2'],

@@ -19,6 +19,11 @@ def main() -> int:
     if not flags.config:
         parser.error('--config is required, such as --config=configs/quickstart.py')
     config = cli.load_config(flags.config)
+    start = overrides.get('init', config.get('init', ''))
+    if start:  # its model takes the place of the config's, whose fields may then be overridden
+        from transformer import initial
+
+        initial.adopt(config, start)
     cli.override(config, overrides)
     # Only now the heavy imports: --help and a mistyped field answer at once.
     from transformer import workdir
@@ -46,6 +51,7 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
 
     from data import feed, sources, tokenizers
     from transformer import (
+        initial,
         optim,
         plots,
         report,
@@ -74,6 +80,7 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     sharding.check_batch(experiment.batch_size, experiment.accumulation, experiment.context, mesh)
     cleanup.enter_context(jax.set_mesh(mesh))  # some attention kernels ask for it
     begun = workdir.has_checkpoint(directory)
+    initial.refuse_imported(directory)
     for change in workdir.save_config(directory, config):
         print(f'changed since the last start: {change}')
 
@@ -84,7 +91,9 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     tokenizer = None
     if objective.RECORDS != 'images':
         tokenizer_path = directory / workdir.TOKENIZER
-        if not begun:
+        if not begun and experiment.data.tokenizer == 'init':
+            workdir.write_atomically(tokenizer_path, tokenizers.adopt(experiment.init).to_json())
+        elif not begun:
             made = tokenizers.train(experiment.data, corpus, objective.special_tokens)
             workdir.write_atomically(tokenizer_path, made.to_json())
         tokenizer = tokenizers.load(tokenizer_path)
@@ -119,6 +128,11 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     restored = checkpoints.restore(abstract)
     if restored is None:
         state, start = jax.jit(init, out_shardings=shardings)(jax.random.key(experiment.seed)), 0
+        if experiment.init:
+            params, fresh = initial.params(experiment, model, state.params, rows.classes)
+            state = state.replace(params=params)
+            initial.keep_original(experiment.init, directory)
+            print(f'start          from {experiment.init}; fresh: {", ".join(fresh) or "nothing"}')
     else:
         state, meta = restored
         start = meta['step']

@@ -1,11 +1,11 @@
 """Tokenizers: from text to token ids and back. Saved with the run as `tokenizer.json`.
 
-A tokenizer has `vocab_size`, `end` (the id that ends and begins documents, or None), `encode`,
-`encode_all`, `decode`, `special` and `to_json`. Special tokens are for objectives: text that spells
+A tokenizer has `vocab_size`, `end` (the id that ends and begins documents, or None), `start` (what
+a decoder reads first), `encode`, `encode_all`, `decode`, `special`, `to_json`, and what models read
+of a text: `wrap`, `close`, `side`, `prompt`. Special tokens are for objectives: text that spells
 one out is encoded as any other text.
 """
 
-import functools
 import hashlib
 import itertools
 import json
@@ -14,49 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from data.pretrained import Pretrained
 from data.sources import Corpus
+from data.tokenizer_base import END, Tokenizer, encoded_all
 from transformer.errors import ConfigError, UserError
 from transformer.experiment import DataConfig
-
-END = '<|endoftext|>'
-CHUNK = 1 << 20  # characters encoded in one call: bounds what the library holds at a time
-
-
-class Tokenizer:
-    """What all tokenizers have.
-
-    Attributes:
-      vocab_size: number of tokens, special ones included.
-      specials: id of each special token by name, the end marker's too where there is one.
-    """
-
-    vocab_size: int
-    specials: dict[str, int]
-
-    @property
-    def end(self) -> int | None:
-        return self.specials.get(END)
-
-    def special(self, name: str) -> int:
-        """Id of a special token.
-
-        Raises:
-          UserError: the tokenizer was made without it.
-        """
-        if name not in self.specials:
-            known = ', '.join(self.specials) or 'none'
-            raise UserError(f'the tokenizer has no special token {name!r}; it has: {known}')
-        return self.specials[name]
-
-    @functools.cached_property
-    def ordinary(self) -> np.ndarray:
-        """Ids of the tokens that text is made of, ascending."""
-        return np.setdiff1d(np.arange(self.vocab_size), list(self.specials.values()))
-
-    @functools.cached_property
-    def pieces(self) -> tuple[str, ...]:
-        """The text of each token alone; part of a character is U+FFFD."""
-        return tuple(self.decode([i]) for i in range(self.vocab_size))
 
 
 class BytePairs(Tokenizer):
@@ -113,9 +75,7 @@ class BytePairs(Tokenizer):
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def encode_all(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
-        for batch in _batches(texts):
-            encoded = self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)
-            yield from (np.array(e.ids, np.uint32) for e in encoded)
+        yield from encoded_all(self._tokenizer, texts)
 
     def decode(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode([int(i) for i in ids], skip_special_tokens=False)
@@ -232,7 +192,7 @@ def train(
     return KINDS[config.tokenizer].train(corpus, config.vocab, tuple(special_tokens))
 
 
-def load(path: Path) -> BytePairs | Characters | Bytes:
+def load(path: Path) -> BytePairs | Characters | Bytes | Pretrained:
     """The tokenizer saved at `path`.
 
     Raises:
@@ -245,6 +205,11 @@ def load(path: Path) -> BytePairs | Characters | Bytes:
             return Characters(saved['alphabet'], saved.get('special', ()))
         if saved.get('type') == 'bytes':
             return Bytes(saved.get('special', ()))
+        if saved.get('type') == 'pretrained':
+            from transformer.hf.tokenizer import HFTokenizer
+
+            made = HFTokenizer.from_json(json.dumps(saved['tokenizer']))
+            return Pretrained(made, saved['start'])
         import tokenizers
 
         return BytePairs(tokenizers.Tokenizer.from_str(text))
@@ -254,20 +219,31 @@ def load(path: Path) -> BytePairs | Characters | Bytes:
         raise UserError(f'the tokenizer at {path} is damaged: {error}') from None
 
 
-def digest(tokenizer: BytePairs | Characters | Bytes | None) -> str:
+def digest(tokenizer: Tokenizer | None) -> str:
     """SHA-256 of the saved form: the same tokenizer has the same digest. Images have none: ''."""
     if tokenizer is None:
         return ''
     return hashlib.sha256(tokenizer.to_json().encode()).hexdigest()
 
 
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    batch, size = [], 0
-    for text in texts:
-        batch.append(text)
-        size += len(text)
-        if size >= CHUNK:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+def adopt(source: str) -> Tokenizer:
+    """The tokenizer of what a run starts from (`config.init`).
+
+    Raises:
+      UserError: it has none.
+    """
+    from transformer import initial
+
+    if initial.is_run(source):
+        return load(Path(source) / 'tokenizer.json')
+    from transformer.hf import architecture, files, pretrained
+
+    directory = files.locate(source)
+    made = architecture.read(architecture.values_of(directory))
+    tokenizer = pretrained.read_tokenizer(directory, made)
+    if tokenizer is None:
+        raise UserError(
+            f'config.init={source!r} has no tokenizer.json; to make one where transformers is: '
+            'AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)'
+        )
+    return Pretrained(tokenizer, start=made.start)

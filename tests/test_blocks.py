@@ -56,6 +56,8 @@ def by_hand(m, residual, parts, x):
             x = x + norm(name, f(name, norm(name, x)), '_after')
         elif residual == 'parallel':
             x = x + f(name, norm(parts[0], start))
+        elif residual == 'parallel_norms':
+            x = x + f(name, norm(name, start))
     return x
 
 
@@ -72,8 +74,8 @@ def test_a_block_is_its_formula(residual, parts):
 
     got, want = both(params)
     np.testing.assert_allclose(got, want, atol=1e-5)
-    norms = {'pre': len(parts), 'post': len(parts), 'sandwich': 2 * len(parts), 'parallel': 1}
-    assert sum('norm' in name for name in params['params']) == norms[residual]
+    norms = {'sandwich': 2 * len(parts), 'parallel': 1}.get(residual, len(parts))
+    assert sum('norm' in name for name in params['params']) == norms
 
 
 # Dropout

@@ -1,8 +1,7 @@
-"""Writing text with every kind of model: beams, targets of sources, gaps, answers."""
+"""Writing text with every kind of model: targets of sources, gaps, answers."""
 
 import dataclasses
 import functools
-import itertools
 
 import jax
 import jax.numpy as jnp
@@ -11,169 +10,17 @@ import pytest
 
 from data.tokenizers import Bytes
 from tests import tiny
-from transformer import beam
-from transformer import model as models
 from transformer.beam import Beam
 from transformer.context import Context
-from transformer.decode import Generator, State
+from transformer.decode import Generator
 from transformer.errors import UserError
 from transformer.fill import fill
-from transformer.models import DecoderOptions, EncoderDecoderOptions
-from transformer.models.assemble import Sizes
 from transformer.objectives import OBJECTIVES
 from transformer.respond import RESPONSES, Speaker, respond
 from transformer.sampling import Sampling
 from transformer.seq2seq import Seq2SeqGenerator
 
 GREEDY = Sampling(temperature=0.0)
-V, M, END = 5, 3, 1
-SHAPE = {'width': 16, 'depth': 1, 'heads': 2, 'hidden': 16, 'norm': 'layernorm'}
-# One whose caches are states; one whose caches are keys and values, of its text and of a source.
-SEARCHED = {
-    'mamba': DecoderOptions(**SHAPE, mixers=('mamba',), positions='none', mamba_state=4),
-    'both': EncoderDecoderOptions(**SHAPE),
-}
-PROMPTS = [[2, 3, 4], [4]]  # padded on the left where there is one stack, on the right for sources
-
-
-def params_of(model, spread=0.25, seed=1):
-    shapes = jax.eval_shape(
-        lambda: model.init(jax.random.key(0), model.example(), method='forward')['params']
-    )
-    rng = np.random.default_rng(seed)
-    draw = lambda x: jnp.asarray(spread * rng.standard_normal(x.shape, x.dtype))  # noqa: E731
-    return jax.tree.map(draw, shapes)
-
-
-# Beam search
-
-
-@functools.lru_cache
-def searched(name):
-    """A model over V tokens that is far from uniform."""
-    model = models.make(SEARCHED[name].build(Sizes(V, 8, target_context=8)))
-    return model, params_of(model, 1.0)
-
-
-@functools.lru_cache
-def prefill(name):
-    """The compiled way from parameters to the state after the prompts."""
-    model, _ = searched(name)
-    slots = max(map(len, PROMPTS))
-    tokens = np.zeros((len(PROMPTS), slots), np.int32)
-    segments = np.zeros_like(tokens)
-    lengths = np.array(list(map(len, PROMPTS)))
-    for row, prompt in enumerate(PROMPTS):
-        at = slice(len(prompt)) if name == 'both' else slice(slots - len(prompt), slots)
-        tokens[row, at], segments[row, at] = prompt, 1
-    places = np.maximum(np.arange(slots)[None] - (slots - lengths)[:, None], 0)
-
-    @jax.jit
-    def start(params):
-        variables, B = {'params': params}, len(PROMPTS)
-        if name == 'both':
-            source = Context.of(tokens, segments_BT=jnp.asarray(segments))
-            memory, _ = model.apply(variables, tokens, source, method='encode')
-            first = jnp.full((B, 1), END)
-            ctx = Context.of(first, memory_BSD=memory, memory_segments_BS=jnp.asarray(segments))
-            scores, caches, _ = model.apply(
-                variables, first, ctx, model.init_cache(B, M + 1, slots)
-            )
-            return State.of(scores[:, 0], caches, jnp.ones(B, jnp.int32), M)
-        ctx = Context.of(tokens, jnp.asarray(places), jnp.asarray(segments))
-        scores, caches, _ = model.apply(variables, tokens, ctx, model.init_cache(B, slots + M))
-        return State.of(scores[:, -1], caches, jnp.asarray(lengths), M)
-
-    return start
-
-
-def find(name, how):
-    model, params = searched(name)
-    run = jax.jit(lambda p: beam.search(model, p, prefill(name)(p), END, how))
-    return jax.device_get(run(params))
-
-
-@functools.lru_cache
-def by_enumeration(name):
-    """{hypothesis: log p} of each prompt, without a cache: all texts that end, or are M long."""
-    model, params = searched(name)
-
-    @jax.jit
-    def table(prompt, texts):
-        """log p of each token of each text, [N, M]."""
-        N, P = len(texts), len(prompt)
-        rows = jnp.broadcast_to(jnp.asarray(prompt)[None], (N, P))
-        if name == 'both':
-            source = Context.of(rows)
-            memory, _ = model.apply({'params': params}, rows, source, method='encode')
-            inputs = jnp.concatenate([jnp.full((N, 1), END), texts], 1)
-            ctx = Context.of(inputs, memory_BSD=memory, memory_segments_BS=source.segments_BT)
-            at = 0
-        else:
-            inputs = jnp.concatenate([rows, texts], 1)
-            ctx, at = Context.of(inputs), P - 1
-        scores = jax.nn.log_softmax(model.apply({'params': params}, inputs, ctx)[0])
-        return jnp.take_along_axis(scores[:, at : at + M], texts[..., None], 2)[..., 0]
-
-    texts = np.array(list(itertools.product(range(V), repeat=M)), np.int32)
-    found = []
-    for prompt in PROMPTS:
-        chances = np.asarray(table(np.array(prompt), texts), np.float64)
-        scores = {}
-        for text, chance in zip(texts.tolist(), chances):
-            size = text.index(END) + 1 if END in text else M
-            scores[tuple(text[:size])] = chance[:size].sum()
-        found.append(scores)
-    return found
-
-
-def penalised(scores, alpha):
-    return {text: p / ((5 + len(text)) / 6) ** alpha for text, p in scores.items()}
-
-
-def plain(row):
-    return tuple(int(t) for t in row if t >= 0)
-
-
-@pytest.mark.parametrize(('name', 'alpha'), [('both', 0.0), ('both', 0.6), ('mamba', 0.6)])
-def test_a_wide_beam_finds_what_enumeration_finds(name, alpha):
-    """All kept, nothing is lost: the whole ranking is right, with texts that end early."""
-    W = 64  # all that do not end within two tokens go on, and there is room for those that did
-    tokens, scores = find(name, Beam(W, alpha))
-    for row, enumerated in enumerate(by_enumeration(name)):
-        want = penalised(enumerated, alpha)
-        assert len(want) == 1 + (V - 1) + (V - 1) ** 2 * V
-        ranked = sorted(want, key=want.get, reverse=True)[:W]
-        assert [plain(text) for text in tokens[row]] == ranked
-        np.testing.assert_allclose(scores[row], [want[text] for text in ranked], atol=1e-4)
-        assert {len(text) for text in ranked} == {1, 2, M}
-
-
-@pytest.mark.parametrize('name', SEARCHED)
-def test_a_narrow_beam_scores_what_it_says(name):
-    """Every hypothesis has the log p of a whole pass over it: caches followed their beams."""
-    tokens, scores = find(name, Beam(3, 0.6))
-    moved = 0
-    for row, enumerated in enumerate(by_enumeration(name)):
-        want = penalised(enumerated, 0.6)
-        texts = [plain(text) for text in tokens[row]]
-        assert len(set(texts)) == 3
-        np.testing.assert_allclose(scores[row], [want[text] for text in texts], atol=1e-4)
-        assert list(scores[row]) == sorted(scores[row], reverse=True)
-        moved += len({text[0] for text in texts}) < 3
-    assert moved  # some beams had one parent
-
-
-@pytest.mark.parametrize(
-    ('how', 'message'),
-    [
-        ({'width': 0}, 'beam 0 .*accepted: at least 1'),
-        ({'length_penalty': -1.0}, r'length_penalty -1\.0 .*accepted: at least 0'),
-    ],
-)
-def test_bad_beams(how, message):
-    with pytest.raises(UserError, match=message):
-        Beam(**how)
 
 
 # Sources and targets
@@ -330,7 +177,7 @@ def speaker(kind, **more):
     model = tiny.member(name, vocab=tokenizer.vocab_size, head=head, context=32)
     classes = ('bad', 'good', 'mixed') if head == 'class' else ()
     fields = {'how': GREEDY, 'max_tokens': 4} | more
-    return Speaker(model, params_of(model), tokenizer, objective, classes, **fields)
+    return Speaker(model, tiny.drawn(model), tokenizer, objective, classes, **fields)
 
 
 def test_every_objective_that_reads_text_answers():

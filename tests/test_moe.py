@@ -231,6 +231,63 @@ def test_packed_equals_separate_where_nothing_is_dropped():
     assert separate(ALL['switch, limited']) > 1e-2
 
 
+@pytest.mark.parametrize('train', [True, False])
+def test_an_expert_takes_so_many_tokens_of_a_document(train):
+    config = dataclasses.replace(SWITCH, limit=2)
+    moe, params, x_BTD = setup(config)
+    apply = jax.jit(
+        lambda config_params, x: moe.apply({'params': config_params}, x, context(train=train))
+    )
+    y_BTD, aux = apply(params, x_BTD)
+    whole_BTD, _, _ = by_loops(SWITCH, params, x_BTD, SEGMENTS)
+    chosen_BT = np.argmax(x_BTD @ params['router']['kernel'], -1)
+    seen, lost = {}, 0
+    for b, t in np.argwhere(SEGMENTS > 0):
+        key = b, SEGMENTS[b, t], chosen_BT[b, t]
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] > 2:
+            whole_BTD[b, t], lost = 0, lost + 1
+    np.testing.assert_allclose(y_BTD, whole_BTD, rtol=1e-4, atol=1e-4)
+    assert aux['stats']['dropped'] == lost > 0
+
+
+def test_packed_equals_separate_where_documents_have_their_limits():
+    assert separate(dataclasses.replace(SWITCH, limit=1)) < 1e-4
+
+
+def test_hidden_units_are_dropped():
+    config = dataclasses.replace(SWITCH, dropout=0.5, bias=False, router_z=0.0)
+    moe, params, x_BTD = setup(config)
+    # The output shows the hidden units themselves.
+    shown = np.broadcast_to(np.eye(F, D, dtype=np.float32), (E, F, D))
+    params = params | {'experts_down': {'kernel': shown}}
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def apply(rows, train):
+        ctx = context(np.ones((B, T), np.int32), rows_B=rows, train=train)
+        rngs = {'dropout': jax.random.key(5)} if train else {}
+        return moe.apply({'params': params}, jnp.asarray(x_BTD)[rows], ctx, rngs=rngs)[0]
+
+    calm_BTD, some_BTD = apply(jnp.arange(B), False), apply(jnp.arange(B), True)
+    live_BTD = np.asarray(calm_BTD) != 0
+    share_BTD = np.asarray(some_BTD)[live_BTD] / np.asarray(calm_BTD)[live_BTD]
+    dropped = np.abs(share_BTD) < 1e-6
+    np.testing.assert_allclose(share_BTD[~dropped], 2, rtol=1e-5)
+    assert 0.3 < dropped.mean() < 0.7
+    order = np.array([3, 0, 0, 2])
+    np.testing.assert_allclose(apply(jnp.asarray(order), True), some_BTD[order], atol=1e-5)
+
+
+def test_a_router_with_a_bias():
+    config = dataclasses.replace(SWITCH, router_bias=True)
+    moe, params, x_BTD = setup(config)
+    assert params['router']['bias'].shape == (E,)
+    bias = np.array([0, 0, 50, 0], np.float32)
+    params = params | {'router': params['router'] | {'bias': bias}}
+    _, aux = moe.apply({'params': params}, x_BTD, context())
+    assert aux['stats']['load_max'] == E and aux['stats']['load_min'] == 0
+
+
 def test_the_loss_is_the_weighted_sum():
     for config in (BOTH, ALL['both, limited']):
         _, params, x_BTD = setup(config)
@@ -370,6 +427,8 @@ def test_parameters():
         ({'balance': -0.1}, r'config\.model\.expert_balance=-0\.1'),
         ({'router_z': float('inf')}, r'config\.model\.expert_z=inf'),
         ({'jitter': 1.0}, r'config\.model\.expert_jitter=1\.0 .*below 1'),
+        ({'limit': 3}, r'config\.model\.limit=3 .*top_k=2'),
+        ({'limit': -1, 'top_k': 1}, r'config\.model\.limit=-1'),
     ],
 )
 def test_bad_configs_are_refused(fields, message):

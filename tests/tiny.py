@@ -206,3 +206,10 @@ def filled(model):
 
     leaves, tree = jax.tree.flatten(abstract)
     return tree.unflatten(map(fill, names(abstract), leaves))
+
+
+def drawn(model, spread=0.25, seed=1):
+    """Parameters all of one normal distribution; nothing is compiled for them."""
+    rng = np.random.default_rng(seed)
+    draw = lambda x: jnp.asarray(spread * rng.standard_normal(x.shape, x.dtype))  # noqa: E731
+    return jax.tree.map(draw, shapes(model))

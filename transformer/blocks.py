@@ -42,7 +42,11 @@ class Block(nn.Module):
                 setattr(self, f'{name}_norm', registry.build(c.norm, dtype=self.dtype))
             if c.residual == 'sandwich':
                 setattr(self, f'{name}_norm_after', registry.build(c.norm, dtype=self.dtype))
+        if c.join is not None:
+            self.join = registry.build(c.join, width=self.width, dtype=self.dtype)
         self.drop = Dropout(c.dropout)
+        if c.mixer_dropout is not None:
+            self.mixer_drop = Dropout(c.mixer_dropout)
         self.drop_path = DropPath(c.drop_path)
 
     def init_cache(self, batch: int, length: int, memory: int) -> BlockCache:
@@ -61,21 +65,26 @@ class Block(nn.Module):
             'mlp': lambda y: self.mlp(y, ctx),
         }
 
-        def dropped(f):
+        def dropped(name):
+            own = name == 'mixer' and self.config.mixer_dropout is not None
+            drop = self.mixer_drop if own else self.drop
+
             def call(x_BTD):
-                y_BTD, extra = f(x_BTD)
-                return self.drop_path(self.drop(y_BTD, ctx), ctx), extra
+                y_BTD, extra = calls[name](x_BTD)
+                return self.drop_path(drop(y_BTD, ctx), ctx), extra
 
             return call
 
         norm = lambda name: getattr(self, name, None)  # noqa: E731
-        x_BTD, extras = RESIDUALS[self.config.residual](
+        y_BTD, extras = RESIDUALS[self.config.residual](
             x_BTD,
             [
-                (norm(f'{name}_norm'), dropped(calls[name]), norm(f'{name}_norm_after'))
+                (norm(f'{name}_norm'), dropped(name), norm(f'{name}_norm_after'))
                 for name in self.branches
             ],
         )
         new = dict(zip(self.branches, extras))
         aux = new.pop('mlp', {})
-        return x_BTD, BlockCache(**new) if cache is not None else None, aux
+        if self.config.join is not None:
+            y_BTD = self.join(x_BTD, y_BTD, ctx)
+        return y_BTD, BlockCache(**new) if cache is not None else None, aux

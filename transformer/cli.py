@@ -153,6 +153,13 @@ def _names(config: ml_collections.ConfigDict, prefix: str = '') -> list[str]:
     return names
 
 
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
 def _convert(text: str, old: Any) -> Any:
     if isinstance(old, bool):
         return {'true': True, '1': True, 'yes': True, 'false': False, '0': False, 'no': False}[
@@ -164,6 +171,8 @@ def _convert(text: str, old: Any) -> Any:
         return float(text)
     if isinstance(old, str):
         return text
+    if old is None:  # a null of a config.json may become anything
+        return {'true': True, 'false': False, 'null': None}.get(text, _literal(text))
     value = ast.literal_eval(text)
     if not isinstance(value, list | tuple):
         raise TypeError(text)

@@ -35,6 +35,9 @@ class BlockConfig:
       dropout: share of each branch's output that is dropped in training.
       drop_path: chance that a row skips a branch of the last layer; it grows linearly from 0 at the
         first, https://arxiv.org/abs/1603.09382.
+      join: config of what makes the block's output of its input and what its branches made of it,
+        such as `mixers.disentangled.ConvolutionConfig`, or None.
+      mixer_dropout: `dropout` of the mixer's branch, where it is another; None means the same.
     """
 
     mixer: Any
@@ -44,6 +47,8 @@ class BlockConfig:
     residual: str = 'pre'
     dropout: float = 0.0
     drop_path: float = 0.0
+    join: Any = None
+    mixer_dropout: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +63,8 @@ class StackConfig:
       causal: whether a token sees only itself and what came before.
       relative: config of what is added to the scores of all self-attention, or None.
       shared: whether all repeats use one set of parameters, https://arxiv.org/abs/1909.11942.
+      groups: sets of parameters where they are shared: repeat r uses set r * groups // repeats.
+      output: width of a linear map after the norm, as the 350M model of OPT has; 0 means none.
       dropout: share of the stack's output that is dropped in training, as T5 does.
       dtype: type of activations and matrix products; parameters stay float32.
       remat: what the backward pass recomputes, a key of `stack.REMAT`.
@@ -71,10 +78,17 @@ class StackConfig:
     causal: bool = True
     relative: Any = None
     shared: bool = False
+    groups: int = 1
+    output: int = 0
     dropout: float = 0.0
     dtype: str = 'float32'
     remat: str = 'none'
     unroll: int = 1
+
+    def __post_init__(self):
+        most = self.repeats if self.shared else 1
+        if not 1 <= self.groups <= most:
+            raise ValueError(f'groups={self.groups} cannot be used; accepted: 1 to {most}')
 
     @property
     def layers(self) -> int:
@@ -108,6 +122,10 @@ class EmbedConfig:
       norm: config of a normalisation of the sum, or None.
       scale: factor on the token vectors; sqrt(D) in the original Transformer.
       dropout: share that is dropped in training.
+      project: whether a projection follows even where the widths are the same.
+      project_bias: whether the projection has one.
+      project_first: whether norm and dropout come after the projection and not before it.
+      positions_last: whether positions are added at the end, and not to the tokens' own vectors.
     """
 
     width: int
@@ -117,6 +135,10 @@ class EmbedConfig:
     scale: float = 1.0
     dropout: float = 0.0
     init: InitConfig = InitConfig()
+    project: bool = False
+    project_bias: bool = True
+    project_first: bool = False
+    positions_last: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,8 @@ class Context:
         None for none.
       memory_BSD: what an encoder made of the other sequence, or None.
       memory_segments_BS: int32, document of each slot of the memory.
-      bias: what a stack adds to the scores of all its self-attention (`ops.biases`), or None.
+      bias: what a stack adds to the scores of all its self-attention (`ops.biases`), or makes them
+        of (`ops.disentangled.Distances`), or None.
       depth: float32 scalar, place of the block in its stack from 0 (first) to 1 (last).
       causal: whether a token sees only itself and what came before.
       train: whether dropout is on.

@@ -16,6 +16,7 @@ import numpy as np
 from transformer.context import Context
 from transformer.errors import UserError
 from transformer.sampling import Sampling, sample
+from transformer.scores import Adjust, Ends, is_end
 
 
 @flax.struct.dataclass
@@ -70,7 +71,7 @@ class Generator:
         self._context = model.config.context
         self._vocab = model.config.tokens.vocab
         self._prefill = jax.jit(
-            functools.partial(_prefill, model, prefix), static_argnames=('slots', 'length')
+            functools.partial(prefill, model, prefix), static_argnames=('slots', 'length')
         )
         # n is traced: one compilation serves streaming token by token and whole completions.
         self._advance = jax.jit(
@@ -157,24 +158,42 @@ class Generator:
         return state.replace(done_B=jnp.asarray(done))
 
 
-def _prefill(model, prefix, params, tokens_BP, segments_BP, *, slots: int, length: int) -> State:
-    B, P = tokens_BP.shape
-    lengths_B = segments_BP.sum(1)
-    positions_BP = jnp.maximum(jnp.arange(P)[None] - (P - lengths_B)[:, None], 0)
+def prefill(model, prefix, params, tokens_BP, segments_BP, *, slots: int, length: int) -> State:
+    """The state after prompts, padded on the left with segment 0.
+
+    Args:
+      slots: of the caches.
+      length: tokens that there is room for.
+    """
+    B = tokens_BP.shape[0]
+    # The places of a prompt's own tokens: padding does not count.
+    positions_BP = jnp.maximum(jnp.cumsum(segments_BP, 1) - 1, 0)
     prefix_BP = segments_BP > 0 if prefix else None
     ctx = Context.of(tokens_BP, positions_BP, segments_BP, prefix_BT=prefix_BP)
     caches = model.init_cache(B, slots)
     variables = {'params': params}
     x_BTD, caches, _ = model.apply(variables, tokens_BP, ctx, caches, method='hidden')
     logits_B1V = model.apply(variables, x_BTD[:, -1:], ctx, method='logits')
-    return State.of(logits_B1V[:, 0], caches, lengths_B, length)
+    return State.of(logits_B1V[:, 0], caches, segments_BP.sum(1), length)
 
 
-def advance(model, sampling: Sampling, end, params, key, state: State, before, n) -> State:
+def advance(
+    model: Any,
+    sampling: Sampling,
+    end: Ends,
+    params: Any,
+    key: jax.Array,
+    state: State,
+    before: Any,
+    n: Any,
+    adjust: Adjust | None = None,
+) -> State:
     """`n` more tokens a row, or fewer if all rows end.
 
     Args:
+      end: the token that ends a text, or several of them, or None.
       before: tokens made ahead of this state; a token's random number depends on its place.
+      adjust: what changes the scores first.
     """
     B = state.done_B.shape[0]
 
@@ -186,10 +205,13 @@ def advance(model, sampling: Sampling, end, params, key, state: State, before, n
         i, state = carry
         at = jax.random.fold_in(key, before + state.made)
         keys_B = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(at, jnp.arange(B))
-        token_B = sample(state.logits_BV, keys_B, sampling)
+        scores_BV = state.logits_BV
+        if adjust is not None:
+            scores_BV = adjust(scores_BV, state.tokens_BM, state.made)
+        token_B = sample(scores_BV, keys_B, sampling)
         kept_B = jnp.where(state.done_B, -1, token_B)
         tokens_BM = jax.lax.dynamic_update_slice(state.tokens_BM, kept_B[:, None], (0, state.made))
-        done_B = state.done_B if end is None else state.done_B | (token_B == end)
+        done_B = state.done_B | is_end(token_B, end)
         inputs_B1 = token_B[:, None]
         ctx = Context.of(inputs_B1, state.positions_B[:, None])
         logits_B1V, caches, _ = model.apply({'params': params}, inputs_B1, ctx, state.caches)

@@ -46,17 +46,24 @@ class Embed(nn.Module):
         """
         c, E = self.config, x_BTE.shape[-1]
         x_BTE = x_BTE * jnp.asarray(c.scale, x_BTE.dtype)
-        if c.positions is not None:
-            place = registry.build(c.positions, width=E, dtype=self.dtype, name='positions')
-            x_BTE += place(ctx.positions_BT)
+        if c.positions is not None and not c.positions_last:
+            x_BTE += self._places(E, ctx)
         if c.types:
             start = nn.initializers.normal(c.init.std or E**-0.5)
             table_YE = self.param('types', start, (c.types, E)).astype(self.dtype)
             x_BTE += table_YE[:1][None] if types_BT is None else table_YE[types_BT]
+        project = lambda x: x  # noqa: E731
+        if c.width != E or c.project:
+            how = {'bias': c.project_bias, 'dtype': self.dtype, 'name': 'project'}
+            project = Linear('bte,ed->btd', (E, c.width), c.init, **how)
+        x = project(x_BTE) if c.project_first else x_BTE
         if c.norm is not None:
-            x_BTE = registry.build(c.norm, dtype=self.dtype, name='norm')(x_BTE)
-        x_BTE = Dropout(c.dropout)(x_BTE, ctx)
-        if c.width == E:
-            return x_BTE
-        shape = (E, c.width)
-        return Linear('bte,ed->btd', shape, c.init, True, dtype=self.dtype, name='project')(x_BTE)
+            x = registry.build(c.norm, dtype=self.dtype, name='norm')(x)
+        x = Dropout(c.dropout)(x, ctx)
+        x = x if c.project_first else project(x)
+        return x + self._places(c.width, ctx) if c.positions_last else x
+
+    def _places(self, width: int, ctx: Context) -> jax.Array:
+        config = self.config.positions
+        place = registry.build(config, width=width, dtype=self.dtype, name='positions')
+        return place(ctx.positions_BT)

@@ -31,7 +31,8 @@ class DataConfig:
       validation_fraction: share of the characters of `path` kept for validation.
       encoding_errors: 'strict' refuses a file that is not UTF-8; 'replace' puts U+FFFD for
         each bad byte.
-      tokenizer: 'bpe' (byte-level), 'characters' or 'bytes'.
+      tokenizer: 'bpe' (byte-level), 'characters' or 'bytes', trained on the data; 'init': that of
+        what `config.init` names.
       vocab: tokens of the BPE; 0 for tokenizers whose vocabulary follows from the text.
       prefetch: batches prepared ahead of the device.
     """
@@ -137,6 +138,8 @@ class Experiment:
       unroll: layers per step of the scan over depth; 0 means all on a CPU and 1 elsewhere.
       compilation_cache: directory of compiled programs; 'auto' is one below the user's cache
         directory, '' means none.
+      init: what training starts from: a Hugging Face directory or hub id, or another work
+        directory; '' means random numbers. Its model and its tokenizer become this run's.
     """
 
     seed: int = 0
@@ -154,6 +157,7 @@ class Experiment:
     remat: str = 'none'
     unroll: int = 0
     compilation_cache: str = 'auto'
+    init: str = ''
     model: Any = None
     objective: Any = None
     data: DataConfig = DataConfig()
@@ -181,8 +185,10 @@ class Experiment:
         _require('learning_rate', rate, rate >= 0 and math.isfinite(rate), 'a number of at least 0')
         dtypes = ('auto', 'float32', 'bfloat16')
         _require('dtype', self.dtype, self.dtype in dtypes, f'one of {", ".join(dtypes)}')
-        known = ('bpe', 'characters', 'bytes')
+        known = ('bpe', 'characters', 'bytes', 'init')
         _require('data.tokenizer', d.tokenizer, d.tokenizer in known, f'one of {", ".join(known)}')
+        holds = d.tokenizer != 'init' or bool(self.init)
+        _require('data.tokenizer', d.tokenizer, holds, 'another, unless there is a config.init')
         known = ('strict', 'replace')
         holds = d.encoding_errors in known
         _require('data.encoding_errors', d.encoding_errors, holds, f'one of {", ".join(known)}')
@@ -199,10 +205,10 @@ class Experiment:
         _require('checkpoint.keep_latest', c.keep_latest, c.keep_latest > 0, 'at least 1')
         _require('checkpoint.keep_best', c.keep_best, c.keep_best >= 0, 'at least 0')
         kind, family = self.objective.kind, self.model.family
-        fits = [o.kind for o in OBJECTIVES.values() if family == o.SHAPE]
+        fits = [o.kind for o in OBJECTIVES.values() if self.model.fits(o)]
         accepted = f'for config.model.family={family!r} one of {", ".join(fits)}'
         _require('objective.kind', kind, kind in fits, accepted)
-        holds = family == 'encoder_decoder' or not self.target_context
+        holds = self.objective.SHAPE == 'encoder_decoder' or not self.target_context
         _require(
             'target_context', self.target_context, holds, f'0 for config.model.family={family!r}'
         )

@@ -62,12 +62,17 @@ class TokenHead(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class MaskedHeadConfig:
-    """BERT's: a dense layer, a norm, the table of tokens and a bias, arxiv.org/abs/1810.04805."""
+    """BERT's: a dense layer, a norm, the table of tokens and a bias, arxiv.org/abs/1810.04805.
+
+    Attributes:
+      tied: whether the last map is the table of token vectors, or a kernel of its own.
+    """
 
     vocab: int
     token_width: int
     norm: Any
     activation: str = 'gelu'
+    tied: bool = True
     init: InitConfig = InitConfig()
 
 
@@ -86,7 +91,13 @@ class MaskedHead(nn.Module):
         x_BTE = ACTIVATIONS[c.activation](dense(x_BTD))
         x_BTE = registry.build(c.norm, dtype=self.dtype, name='norm')(x_BTE)
         bias_V = self.param('bias', nn.initializers.zeros, (c.vocab,))
-        return tokens.scores(x_BTE) + bias_V[None, None]
+        if c.tied:
+            return tokens.scores(x_BTE) + bias_V[None, None]
+        start = nn.initializers.normal(c.init.std or c.token_width**-0.5)
+        kernel_VE = self.param('kernel', start, (c.vocab, c.token_width)).astype(self.dtype)
+        kind = jnp.float32
+        scores_BTV = jnp.einsum('bte,ve->btv', x_BTE, kernel_VE, preferred_element_type=kind)
+        return scores_BTV + bias_V[None, None]
 
 
 def first(x_BTD: jax.Array, ctx: Context) -> jax.Array:
@@ -101,7 +112,13 @@ def mean(x_BTD: jax.Array, ctx: Context) -> jax.Array:
     return jnp.where(real_BT1, x_BTD, 0).sum(1) / count_B1.astype(x_BTD.dtype)
 
 
-POOLS = {'first': first, 'mean': mean}
+def last(x_BTD: jax.Array, ctx: Context) -> jax.Array:
+    """The vector of the last place that is not padding, [B, D]."""
+    places_BT = jnp.where(ctx.segments_BT > 0, jnp.arange(x_BTD.shape[1])[None], 0)
+    return jnp.take_along_axis(x_BTD, places_BT.max(1)[:, None, None], 1)[:, 0]
+
+
+POOLS = {'first': first, 'mean': mean, 'last': last}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,12 +130,19 @@ class ClassHeadConfig:
       pool: a key of `POOLS`.
       activation: of a dense layer before the scores, a key of `mlps.ACTIVATIONS`; '' means no such
         layer. BERT's pooler has 'tanh'.
+      dropout: share that is dropped before the scores in training.
+      dense_dropout: share that is dropped before the dense layer.
+      dense: width of the dense layer; 0 means that of the model.
+      bias: whether the scores have one.
     """
 
     classes: int
     pool: str = 'first'
     activation: str = ''
     dropout: float = 0.0
+    dense_dropout: float = 0.0
+    dense: int = 0
+    bias: bool = True
     init: InitConfig = InitConfig()
 
 
@@ -134,21 +158,31 @@ class ClassHead(nn.Module):
         c, D = self.config, self.width
         x_BD = POOLS[c.pool](x_BTD, ctx)
         if c.activation:
-            dense = Linear('bd,de->be', (D, D), c.init, True, dtype=self.dtype, name='dense')
+            x_BD, shape = Dropout(c.dense_dropout)(x_BD, ctx), (D, c.dense or D)
+            dense = Linear('bd,de->be', shape, c.init, True, dtype=self.dtype, name='dense')
             x_BD = ACTIVATIONS[c.activation](dense(x_BD))
         if not c.classes:
             return x_BD
         x_BD = Dropout(c.dropout)(x_BD, ctx)
-        scores = Linear('bd,dc->bc', (D, c.classes), c.init, True, dtype=self.dtype, name='classes')
+        shape = (x_BD.shape[-1], c.classes)
+        scores = Linear('bd,dc->bc', shape, c.init, c.bias, dtype=self.dtype, name='classes')
         return scores(x_BD).astype(jnp.float32)
 
 
 @dataclasses.dataclass(frozen=True)
 class TokenClassHeadConfig:
-    """A score for every class at every place."""
+    """A score for every class at every place.
+
+    Attributes:
+      activation: of a dense layer before the scores, a key of `mlps.ACTIVATIONS`; '' means no such
+        layer.
+      bias: whether the scores have one.
+    """
 
     classes: int
     dropout: float = 0.0
+    activation: str = ''
+    bias: bool = True
     init: InitConfig = InitConfig()
 
 
@@ -162,7 +196,38 @@ class TokenClassHead(nn.Module):
     def __call__(self, x_BTD: jax.Array, tokens: Any, ctx: Context) -> jax.Array:
         """Returns scores_BTC."""
         c = self.config
+        if c.activation:
+            shape = (self.width, self.width)
+            dense = Linear('btd,de->bte', shape, c.init, True, dtype=self.dtype, name='dense')
+            x_BTD = ACTIVATIONS[c.activation](dense(x_BTD))
         x_BTD = Dropout(c.dropout)(x_BTD, ctx)
         shape = (self.width, c.classes)
-        scores = Linear('btd,dc->btc', shape, c.init, True, dtype=self.dtype, name='classes')
+        scores = Linear('btd,dc->btc', shape, c.init, c.bias, dtype=self.dtype, name='classes')
         return scores(x_BTD).astype(jnp.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class DistilledHeadConfig:
+    """DeiT's: the mean of the scores of two classifiers, https://arxiv.org/abs/2012.12877.
+
+    One reads the first vector, the class token's; the other the second, the distillation token's.
+    """
+
+    classes: int
+    init: InitConfig = InitConfig()
+
+
+@registry.register(DistilledHeadConfig)
+class DistilledHead(nn.Module):
+    config: DistilledHeadConfig
+    width: int
+    dtype: str = 'float32'
+
+    @nn.compact
+    def __call__(self, x_BTD: jax.Array, tokens: Any, ctx: Context) -> jax.Array:
+        """Returns scores_BC."""
+        c = self.config
+        how = {'shape': (self.width, c.classes), 'init': c.init, 'bias': True, 'dtype': self.dtype}
+        own_BC = Linear('bd,dc->bc', name='classes', **how)(x_BTD[:, 0])
+        taught_BC = Linear('bd,dc->bc', name='distilled', **how)(x_BTD[:, 1])
+        return (own_BC.astype(jnp.float32) + taught_BC.astype(jnp.float32)) / 2

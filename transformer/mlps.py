@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from transformer import registry
 from transformer.config import InitConfig
 from transformer.context import Context
-from transformer.layers import Linear
+from transformer.layers import Dropout, Linear
 
 ACTIVATIONS = {
     'relu': jax.nn.relu,
@@ -18,6 +18,12 @@ ACTIVATIONS = {
     'gelu_tanh': lambda x: jax.nn.gelu(x, approximate=True),
     'silu': jax.nn.silu,
     'tanh': jnp.tanh,
+    'sigmoid': jax.nn.sigmoid,
+    'quick_gelu': lambda x: x * jax.nn.sigmoid(1.702 * x),
+    'relu6': jax.nn.relu6,
+    'leaky_relu': jax.nn.leaky_relu,
+    'mish': jax.nn.mish,  # https://arxiv.org/abs/1908.08681
+    'linear': lambda x: x,
 }
 
 
@@ -29,12 +35,14 @@ class MLPConfig:
       hidden: F.
       activation: a key of `ACTIVATIONS`.
       gated: whether there is a gate; with 'silu' that is SwiGLU.
+      dropout: share of the hidden units that is dropped in training.
     """
 
     hidden: int
     activation: str = 'gelu'
     gated: bool = False
     bias: bool = False
+    dropout: float = 0.0
     init: InitConfig = InitConfig()
 
 
@@ -47,7 +55,6 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x_BTD: jax.Array, ctx: Context) -> tuple[jax.Array, dict]:
         """Returns y_BTD and nothing to report."""
-        del ctx
         c, D = self.config, self.width
         common = {'init': c.init, 'bias': c.bias, 'dtype': self.dtype}
         up_BTF = Linear('btd,df->btf', (D, c.hidden), name='up', **common)(x_BTD)
@@ -57,5 +64,6 @@ class MLP(nn.Module):
             hidden_BTF = act(gate_BTF) * up_BTF
         else:
             hidden_BTF = act(up_BTF)
+        hidden_BTF = Dropout(c.dropout)(hidden_BTF, ctx)
         down = Linear('btf,fd->btd', (c.hidden, D), residual=True, name='down', **common)
         return down(hidden_BTF), {}

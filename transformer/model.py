@@ -31,7 +31,8 @@ class Transformer(nn.Module):
         self.embed = Embed(c.embed, dtype)
         self.stack = Stack(c.stack)
         if c.head is not None:
-            self.head = registry.build(c.head, width=c.stack.width, dtype=dtype)
+            width = c.stack.output or c.stack.width
+            self.head = registry.build(c.head, width=width, dtype=dtype)
 
     def init_cache(self, batch: int, length: int) -> tuple:
         """Empty caches for `batch` rows of up to `length` tokens; no parameters are needed."""
@@ -82,7 +83,8 @@ class EncoderDecoder(nn.Module):
         self.encoder = Stack(c.encoder)
         self.decoder_embed = Embed(c.decoder_embed, dtype)
         self.decoder = Stack(c.decoder)
-        self.head = registry.build(c.head, width=c.decoder.width, dtype=dtype)
+        if c.head is not None:
+            self.head = registry.build(c.head, width=c.decoder.width, dtype=dtype)
 
     def init_cache(self, batch: int, length: int, memory: int) -> tuple:
         """Empty caches of the decoder for `length` tokens and `memory` slots of the source."""
@@ -109,8 +111,8 @@ class EncoderDecoder(nn.Module):
         return self.decoder(x_BTD, ctx, caches)
 
     def logits(self, x_BTD: jax.Array, ctx: Context) -> jax.Array:
-        """Scores of every token, float32 [B, T, V]."""
-        return self.head(x_BTD, self.tokens, ctx)
+        """What the head makes of the decoder's output; without a head, the output."""
+        return x_BTD if self.config.head is None else self.head(x_BTD, self.tokens, ctx)
 
     def forward(self, batch: Batch, rows_B: jax.Array | None = None, train: bool = False):
         """Returns scores_BTV and what the MLPs of both stacks report."""
@@ -143,14 +145,27 @@ class Vision(nn.Module):
         c = self.config
         self.patches = Patches(c.patches, c.stack.dtype)
         self.stack = Stack(c.stack)
-        self.head = registry.build(c.head, width=c.stack.width, dtype=c.stack.dtype)
+        if c.head is not None:
+            self.head = registry.build(c.head, width=c.stack.width, dtype=c.stack.dtype)
 
     def forward(self, batch: Batch, rows_B: jax.Array | None = None, train: bool = False):
         """Returns scores_BC and what the MLPs report."""
-        B = batch['images'].shape[0]
-        ctx = Context.of(jnp.zeros((B, self.config.patches.length)), rows_B=rows_B, train=train)
-        x_BTD, _, aux = self.stack(self.patches(batch['images'], ctx), ctx)
-        return self.head(x_BTD, None, ctx), aux
+        ctx = self.context(batch['images'], rows_B=rows_B, train=train)
+        x_BTD, aux = self.hidden(batch['images'], ctx)
+        return self.logits(x_BTD, ctx), aux
+
+    def context(self, images_BIIC: jax.Array, **more) -> Context:
+        """The context of images: every patch is seen."""
+        return Context.of(jnp.zeros((images_BIIC.shape[0], self.config.patches.length)), **more)
+
+    def hidden(self, images_BIIC: jax.Array, ctx: Context) -> tuple[jax.Array, Any]:
+        """The stack's output x_BTD, extra vectors first, and what the MLPs report."""
+        x_BTD, _, aux = self.stack(self.patches(images_BIIC, ctx), ctx)
+        return x_BTD, aux
+
+    def logits(self, x_BTD: jax.Array, ctx: Context) -> jax.Array:
+        """What the head makes of a stack's output; without a head, the output."""
+        return x_BTD if self.config.head is None else self.head(x_BTD, None, ctx)
 
     def example(self) -> Batch:
         """The smallest batch, for `init`."""

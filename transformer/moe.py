@@ -14,7 +14,7 @@ from transformer import registry
 from transformer.config import InitConfig
 from transformer.context import Context
 from transformer.errors import ConfigError
-from transformer.layers import Linear
+from transformer.layers import Dropout, Linear
 from transformer.mlps import ACTIVATIONS
 from transformer.ops import routing
 
@@ -41,6 +41,12 @@ class MoEConfig:
       router_z: weight of the loss that keeps the router's logits small,
         https://arxiv.org/abs/2202.08906.
       jitter: in training the router's input is multiplied by noise from 1 - jitter to 1 + jitter.
+      jitter_experts: whether the experts read the noisy input too.
+      limit: an expert takes at most so many tokens of each document in a call, whoever comes first,
+        also outside training; the others pass by. 0 means as many as come. For top-1 only.
+      router_bias: whether the router has one.
+      dropout: share of the hidden units that is dropped in training; all experts of a token drop
+        the same.
 
     Raises:
       ConfigError: a field holds a value that cannot be used.
@@ -57,6 +63,10 @@ class MoEConfig:
     balance: float = 0.01
     router_z: float = 0.001
     jitter: float = 0.0
+    jitter_experts: bool = False
+    limit: int = 0
+    router_bias: bool = False
+    dropout: float = 0.0
     init: InitConfig = InitConfig()
 
     def __post_init__(self):
@@ -78,6 +88,8 @@ class MoEConfig:
             holds = value >= 0 and math.isfinite(value)
             require(name, value, holds, 'a finite number of at least 0')
         require('expert_jitter', self.jitter, 0 <= self.jitter < 1, 'a number from 0 to below 1')
+        fits = self.limit == 0 or (self.limit > 0 and self.top_k == 1)
+        require('limit', self.limit, fits, f'0, or with top_k=1 more; here top_k={self.top_k}')
 
 
 class Experts(nn.Module):
@@ -121,35 +133,45 @@ class MoE(nn.Module):
         """
         c, D = self.config, self.width
         real_N = ctx.segments_BT.reshape(-1) != 0
-        logits_NE = self._logits(x_BTD, ctx).reshape(-1, c.experts)
+        noisy_BTD = self._noisy(x_BTD, ctx)
+        logits_NE = self._logits(noisy_BTD).reshape(-1, c.experts)
         weights_KN, experts_KN = routing.choose(logits_NE, c.top_k, c.normalize)
         if c.capacity and ctx.train:
             C = routing.capacity(c.capacity, *experts_KN.shape[::-1], c.experts)
             plan = routing.limited(experts_KN, real_N, c.experts, C)
         else:
             plan = routing.dropless(experts_KN, real_N, c.experts)
-        y_SD = self._experts(plan.gather(x_BTD.reshape(-1, D)), plan)
-        y_ND = plan.combine(y_SD, jnp.where(real_N[None], weights_KN, 0))
+        read_BTD = noisy_BTD if c.jitter_experts else x_BTD
+        served_KN = jnp.broadcast_to(real_N[None], weights_KN.shape)
+        if c.limit:
+            served_KN &= routing.first_come(experts_KN, ctx.segments_BT, c.experts, c.limit)
+        y_SD = self._experts(plan.gather(read_BTD.reshape(-1, D)), plan, ctx)
+        y_ND = plan.combine(y_SD, jnp.where(served_KN, weights_KN, 0))
         stats = routing.report(logits_NE, experts_KN, real_N)
-        lost_KN = (plan.rows_KN == len(plan.tokens_S)) & real_N[None]
+        lost_KN = ((plan.rows_KN == len(plan.tokens_S)) | ~served_KN) & real_N[None]
         stats['dropped'] = lost_KN.sum(dtype=jnp.float32)
         loss = c.balance * stats['balance'] + c.router_z * stats['router_z']
         return y_ND.reshape(x_BTD.shape).astype(self.dtype), {'loss': loss, 'stats': stats}
 
-    def _logits(self, x_BTD: jax.Array, ctx: Context) -> jax.Array:
-        """Float32 throughout: the choice between experts is not to hang on rounding."""
+    def _noisy(self, x_BTD: jax.Array, ctx: Context) -> jax.Array:
+        """The input with the jitter of training, then float32."""
         c = self.config
-        x_BTD = x_BTD.astype(jnp.float32)
-        if ctx.train and c.jitter:
-            key = self.make_rng('dropout')
-            keys_B = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, ctx.rows_B)
-            low, high = 1 - c.jitter, 1 + c.jitter
-            noise = lambda k: jax.random.uniform(k, x_BTD.shape[1:], minval=low, maxval=high)  # noqa: E731
-            x_BTD *= jax.vmap(noise)(keys_B)
-        with jax.default_matmul_precision('float32'):
-            return Linear('btd,de->bte', (self.width, c.experts), c.init, name='router')(x_BTD)
+        if not ctx.train or not c.jitter:
+            return x_BTD
+        key = self.make_rng('dropout')
+        keys_B = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, ctx.rows_B)
+        low, high = 1 - c.jitter, 1 + c.jitter
+        noise = lambda k: jax.random.uniform(k, x_BTD.shape[1:], minval=low, maxval=high)  # noqa: E731
+        return x_BTD.astype(jnp.float32) * jax.vmap(noise)(keys_B)
 
-    def _experts(self, x_SD: jax.Array, plan: routing.Plan) -> jax.Array:
+    def _logits(self, x_BTD: jax.Array) -> jax.Array:
+        """Float32 throughout: the choice between experts is not to hang on rounding."""
+        c, x_BTD = self.config, x_BTD.astype(jnp.float32)
+        with jax.default_matmul_precision('float32'):
+            shape, bias = (self.width, c.experts), c.router_bias
+            return Linear('btd,de->bte', shape, c.init, bias, name='router')(x_BTD)
+
+    def _experts(self, x_SD: jax.Array, plan: routing.Plan, ctx: Context) -> jax.Array:
         c, D = self.config, self.width
         common = {'init': c.init, 'bias': c.bias, 'dtype': self.dtype}
         act = ACTIVATIONS[c.activation]
@@ -159,5 +181,10 @@ class MoE(nn.Module):
             hidden_SF = act(gate_SF) * up_SF
         else:
             hidden_SF = act(up_SF)
+        if ctx.train and c.dropout:
+            # Drawn where the token stands, since rows of work come in no order of the batch's.
+            ones_BTF = jnp.ones((*ctx.segments_BT.shape, c.hidden), hidden_SF.dtype)
+            keep_BTF = Dropout(c.dropout)(ones_BTF, ctx)
+            hidden_SF *= plan.gather(keep_BTF.reshape(-1, c.hidden))
         down = Experts((c.experts, c.hidden, D), residual=True, name='experts_down', **common)
         return down(hidden_SF, plan)

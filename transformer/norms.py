@@ -11,17 +11,28 @@ from transformer import registry
 
 @dataclasses.dataclass(frozen=True)
 class LayerNormConfig:
-    """(x - mean) / sqrt(variance + eps) * scale + bias, https://arxiv.org/abs/1607.06450."""
+    """(x - mean) / sqrt(variance + eps) * scale + bias, https://arxiv.org/abs/1607.06450.
+
+    Attributes:
+      bias: whether there is one.
+      scale: whether there is one.
+    """
 
     eps: float = 1e-5
     bias: bool = True
+    scale: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
 class RMSNormConfig:
-    """x / sqrt(mean(x^2) + eps) * scale, https://arxiv.org/abs/1910.07467."""
+    """x / sqrt(mean(x^2) + eps) * (offset + scale), https://arxiv.org/abs/1910.07467.
+
+    Attributes:
+      offset: 1 in Gemma, whose scales start at, and decay to, zero.
+    """
 
     eps: float = 1e-6
+    offset: float = 0.0
 
 
 @registry.register(LayerNormConfig)
@@ -35,7 +46,8 @@ class LayerNorm(nn.Module):
         x -= x.mean(-1, keepdims=True)
         x *= jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.config.eps)
         shape = (1,) * (x.ndim - 1) + x.shape[-1:]
-        x *= self.param('scale', nn.initializers.ones, x.shape[-1:]).reshape(shape)
+        if self.config.scale:
+            x *= self.param('scale', nn.initializers.ones, x.shape[-1:]).reshape(shape)
         if self.config.bias:
             x += self.param('bias', nn.initializers.zeros, x.shape[-1:]).reshape(shape)
         return x.astype(self.dtype)
@@ -50,6 +62,7 @@ class RMSNorm(nn.Module):
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
         x = x_BTD.astype(jnp.float32)
         x *= jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.config.eps)
-        shape = (1,) * (x.ndim - 1) + x.shape[-1:]
-        x *= self.param('scale', nn.initializers.ones, x.shape[-1:]).reshape(shape)
+        shape, c = (1,) * (x.ndim - 1) + x.shape[-1:], self.config
+        start = nn.initializers.constant(1 - c.offset)
+        x *= c.offset + self.param('scale', start, x.shape[-1:]).reshape(shape)
         return x.astype(self.dtype)

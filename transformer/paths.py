@@ -13,6 +13,11 @@ def names(tree: Any) -> list[str]:
     return [jax.tree_util.keystr(path, simple=True, separator='/') for path, _ in leaves]
 
 
+def leaves(tree: Any) -> dict[str, Any]:
+    """Each leaf by its path."""
+    return dict(zip(names(tree), jax.tree.leaves(tree)))
+
+
 def match(rules: Sequence[tuple[str, Any]], tree: Any, *, all_used: bool = True) -> Any:
     """For each leaf the value of the first rule whose pattern matches its whole path.
 

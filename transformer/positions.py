@@ -27,11 +27,14 @@ class RotaryConfig:
       scaling: how they are stretched to a longer context, such as `ops.rotary.Yarn`, or None.
       width: how much of each head is turned, its first part, https://arxiv.org/abs/2204.06745;
         None means all.
+      interleaved: whether neighbours are turned together, as in GPT-J, or one of the first half
+        with one of the second.
     """
 
     theta: float = 10_000.0
     scaling: Scaling | None = None
     width: int | None = None
+    interleaved: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +107,14 @@ class AlibiConfig:
     """Scores fall with distance, by a slope for each head, `ops.biases.Alibi`. No parameters."""
 
     heads: int
+
+
+@dataclasses.dataclass(frozen=True)
+class RoundedAlibiConfig:
+    """ALiBi with Falcon's rounding and factor, `ops.biases.RoundedAlibi`. No parameters."""
+
+    heads: int
+    scale: float = 1.0
 
 
 @registry.register(LearnedConfig)
@@ -188,3 +199,11 @@ class Alibi(nn.Module):
 
     def __call__(self) -> biases.Alibi:
         return biases.Alibi(jnp.asarray(biases.alibi_slopes(self.config.heads)))
+
+
+@registry.register(RoundedAlibiConfig)
+class RoundedAlibi(nn.Module):
+    config: RoundedAlibiConfig
+
+    def __call__(self) -> biases.RoundedAlibi:
+        return biases.RoundedAlibi(self.config.heads, self.config.scale)

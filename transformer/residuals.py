@@ -53,4 +53,18 @@ def parallel(x_BTD: jax.Array, branches: Sequence[Branch]) -> tuple[jax.Array, l
     return x_BTD, extras
 
 
-RESIDUALS = {'pre': pre, 'post': post, 'sandwich': sandwich, 'parallel': parallel}
+def parallel_norms(x_BTD: jax.Array, branches: Sequence[Branch]) -> tuple[jax.Array, list[Any]]:
+    """x + f(norm(x)) + g(norm'(x)): each branch has its own norm, arxiv.org/abs/2204.06745."""
+    made = [f(before(x_BTD)) for before, f, _ in branches]
+    for y_BTD, _ in made:
+        x_BTD += y_BTD
+    return x_BTD, [extra for _, extra in made]
+
+
+RESIDUALS = {
+    'pre': pre,
+    'post': post,
+    'sandwich': sandwich,
+    'parallel': parallel,
+    'parallel_norms': parallel_norms,
+}

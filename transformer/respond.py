@@ -1,7 +1,6 @@
 """What a trained model says to a text: each objective has its way. One entry a text."""
 
 import dataclasses
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from transformer.context import Context
 from transformer.decode import Generator
 from transformer.errors import UserError
 from transformer.fill import fill
-from transformer.objectives import MASK, START, Objective
+from transformer.objectives import MASK, Objective
 from transformer.sampling import Sampling
 from transformer.seq2seq import Seq2SeqGenerator
 
@@ -54,44 +53,35 @@ def respond(speaker: Speaker, texts: Sequence[str]) -> list[str]:
     return RESPONSES[kind](speaker, texts)
 
 
-def encode(tokenizer: Any, text: str, special_tokens: Sequence[str]) -> list[int]:
-    """Token ids of a text in which special tokens are spelt out."""
-    if not special_tokens:
-        return list(tokenizer.encode(text))
-    ids, marks = [], '|'.join(map(re.escape, special_tokens))
-    for part in re.split(f'({marks})', text):
-        if part in special_tokens:
-            ids.append(tokenizer.special(part))
-        elif part:
-            ids += tokenizer.encode(part)
-    return ids
-
-
 def _continue(speaker: Speaker, texts: Sequence[str]) -> list[str]:
     s = speaker
     if not isinstance(s.how, Sampling):
         raise UserError('a decoder has no beam search here; accepted: temperature, top_k, top_p')
-    prompts = [s.tokenizer.encode(text) for text in texts]
+    prompts = [s.tokenizer.prompt(text) for text in texts]
     generator = Generator(s.model, s.params, s.tokenizer.end, s.how, s.objective.kind == 'prefix')
     rows = generator.generate(prompts, s.max_tokens or 200, s.seed)
-    return [s.tokenizer.decode(row) for row in rows]
+    return [s.tokenizer.continuation(*both) for both in zip(prompts, rows)]
 
 
 def _rewrite(speaker: Speaker, texts: Sequence[str]) -> list[str]:
     s = speaker
-    end, specials = s.tokenizer.end, s.objective.special_tokens
+    specials = s.objective.special_tokens
     if getattr(s.objective, 'lowercase', False):
         texts = [text.lower() for text in texts]
-    room = s.model.config.context - 1 if s.cut else None
-    sources = [[*encode(s.tokenizer, text, specials)[:room], end] for text in texts]
-    generator = Seq2SeqGenerator(s.model, s.params, end, end, s.how)
+    most = s.model.config.context if s.cut else None
+    ended = s.tokenizer.side if s.objective.kind == 'seq2seq' else s.tokenizer.close
+    encoded = (s.tokenizer.encode_marked(text, specials) for text in texts)
+    sources = [ended(ids, most).tolist() for ids in encoded]
+    generator = Seq2SeqGenerator(s.model, s.params, s.tokenizer.start, s.tokenizer.end, s.how)
     rows = generator.generate(sources, s.max_tokens, s.seed)
     return [s.tokenizer.decode(row) for row in rows]
 
 
 def _fill(speaker: Speaker, texts: Sequence[str]) -> list[str]:
     s = speaker
-    rows = [encode(s.tokenizer, text, s.objective.special_tokens) for text in texts]
+    before, after = s.tokenizer.frame
+    encoded = (s.tokenizer.encode_marked(text, s.objective.special_tokens) for text in texts)
+    rows = [[*before, *ids, *after] for ids in encoded]
     gaps = fill(s.model, s.params, rows, s.tokenizer.special(MASK))
     show = lambda gap: ', '.join(f'{s.tokenizer.decode([t])!r} {p:.2f}' for t, p in gap)  # noqa: E731
     return ['; '.join(show(gap) for gap in row) for row in gaps]
@@ -99,11 +89,11 @@ def _fill(speaker: Speaker, texts: Sequence[str]) -> list[str]:
 
 def _classify(speaker: Speaker, texts: Sequence[str]) -> list[str]:
     s, context = speaker, speaker.model.config.context
-    rows = [[s.tokenizer.special(START), *s.tokenizer.encode(text)] for text in texts]
-    for i, row in enumerate(rows):
-        if len(row) > context:
-            workdir.warn(f'text {i + 1} has {len(row)} tokens; the first {context} are read')
-    rows = [row[:context] for row in rows]
+    encoded = [s.tokenizer.encode(text) for text in texts]
+    rows = [s.tokenizer.wrap(ids, context) for ids in encoded]
+    for i, ids in enumerate(encoded):
+        if (size := len(s.tokenizer.wrap(ids))) > context:
+            workdir.warn(f'text {i + 1} has {size} tokens; the first {context} are read')
     slots = min(1 << (max(map(len, rows)) - 1).bit_length(), context)
     tokens_BT = np.zeros((len(rows), slots), np.int32)
     segments_BT = np.zeros_like(tokens_BT)

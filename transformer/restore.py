@@ -63,11 +63,12 @@ def build_model(
     return model.make(experiment.model.build(sizes))
 
 
-def load(directory: Path, digest: str, checkpoint: str) -> Restored:
+def load(directory: Path, digest: str | None, checkpoint: str) -> Restored:
     """The model of a run.
 
     Args:
-      digest: of the run's tokenizer; it must be the one that the model was trained with.
+      digest: of the run's tokenizer; it must be the one that the model was trained with. None: no
+        tokenizer is used.
       checkpoint: 'best' (lowest validation loss), 'latest', or a step.
 
     Raises:
@@ -94,7 +95,8 @@ def load(directory: Path, digest: str, checkpoint: str) -> Restored:
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, shardings
     )
     params, meta = checkpoints.restore_params(abstract, step)
-    workdir.check_same('tokenizer', digest, meta['tokenizer'])
+    if digest is not None:
+        workdir.check_same('tokenizer', digest, meta['tokenizer'])
     loss = checkpoints.validation_loss(meta['step'])
     checkpoints.close()
     classes = tuple(task['classes'])

@@ -74,17 +74,22 @@ class Seq2SeqGenerator:
 
 def _write(model, start, end, how, params, key, tokens_BS, segments_BS, *, room: int) -> jax.Array:
     """The target tokens, [B, M], -1 where there is none."""
-    B, S = tokens_BS.shape
-    variables = {'params': params}
-    source = Context.of(tokens_BS, segments_BT=segments_BS)
-    memory_BSD, _ = model.apply(variables, tokens_BS, source, method='encode')
-    start_B1 = jnp.full((B, 1), start, jnp.int32)
-    ctx = Context.of(start_B1, memory_BSD=memory_BSD, memory_segments_BS=segments_BS)
-    caches = model.init_cache(B, room + 1, S)
-    logits_B1V, caches, _ = model.apply(variables, start_B1, ctx, caches)
-    state = State.of(logits_B1V[:, 0], caches, jnp.ones(B, jnp.int32), room)
+    start_B1 = jnp.full((tokens_BS.shape[0], 1), start, jnp.int32)
+    state = begin(model, params, tokens_BS, segments_BS, start_B1, room)
     if isinstance(how, Beam):
         tokens_BM = beam.search(model, params, state, end, how)[0][:, 0]
     else:
         tokens_BM = advance(model, how, end, params, key, state, 0, room).tokens_BM
     return jnp.where(tokens_BM == end, -1, tokens_BM)
+
+
+def begin(model, params, tokens_BS, segments_BS, first_BP, room: int) -> State:
+    """The state after the decoder has read `first_BP`, none of them padding."""
+    (B, S), P = tokens_BS.shape, first_BP.shape[1]
+    variables = {'params': params}
+    source = Context.of(tokens_BS, segments_BT=segments_BS)
+    memory_BSD, _ = model.apply(variables, tokens_BS, source, method='encode')
+    ctx = Context.of(first_BP, memory_BSD=memory_BSD, memory_segments_BS=segments_BS)
+    caches = model.init_cache(B, room + P, S)
+    logits_BPV, caches, _ = model.apply(variables, first_BP, ctx, caches)
+    return State.of(logits_BPV[:, -1], caches, jnp.full(B, P, jnp.int32), room)

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 
 from transformer import registry
 from transformer.blocks import Block
-from transformer.config import StackConfig
+from transformer.config import InitConfig, StackConfig
 from transformer.context import Context
-from transformer.layers import Dropout
+from transformer.layers import Dropout, Linear
 
 # What the backward pass keeps of each repeat; it computes the rest again. 'none' keeps everything.
 REMAT = {
@@ -41,8 +41,9 @@ class Stack(nn.Module):
     """`repeats` patterns, then a norm.
 
     Every parameter below `repeat` and every cache has a leading axis of length `repeats`; where the
-    repeats share parameters, these lie below `shared` and have no such axis. The layout is the same
-    whatever `unroll` and `remat` are, and so are the checkpoints.
+    repeats share parameters, these lie below `shared` and have no such axis; where some of them
+    do, the axis has length `groups`. The layout is the same whatever `unroll` and `remat` are, and
+    so are the checkpoints.
     """
 
     config: StackConfig
@@ -53,20 +54,26 @@ class Stack(nn.Module):
         if c.remat != 'none':
             # Inside a rolled scan nothing can be merged across the barrier; unrolled it could.
             body = nn.remat(body, policy=REMAT[c.remat], prevent_cse=c.unroll > 1)
+        one = c.shared and c.groups == 1
         scan = nn.scan(
             body,
-            variable_axes={'intermediates': 0} | ({} if c.shared else {'params': 0}),
-            variable_broadcast='params' if c.shared else False,
-            split_rngs={'params': not c.shared, 'dropout': True},
+            variable_axes={'intermediates': 0} | ({} if one else {'params': 0}),
+            variable_broadcast='params' if one else False,
+            split_rngs={'params': not one, 'dropout': True},
             in_axes=(nn.broadcast, 0, 0),
             length=c.repeats,
             unroll=c.unroll,
         )
-        self.layers = scan(c, name='shared' if c.shared else 'repeat')
+        if c.shared and not one:
+            scan = _grouped(scan, c.repeats, c.groups, self.is_initializing())
+        self.layers = scan(c, name='shared' if one else 'repeat')
         if c.relative is not None:
             self.relative = registry.build(c.relative)
         if c.norm is not None:
             self.norm = registry.build(c.norm, dtype=c.dtype)
+        if c.output:
+            shape = (c.width, c.output)
+            self.project = Linear('btd,de->bte', shape, InitConfig(), dtype=c.dtype)
         self.drop = Dropout(c.dropout)
 
     def init_cache(self, batch: int, length: int, memory: int = 0) -> tuple:
@@ -86,4 +93,19 @@ class Stack(nn.Module):
         x_BTD, (caches, auxes) = self.layers(x_BTD, ctx, index, caches)
         if c.norm is not None:
             x_BTD = self.norm(x_BTD)
+        if c.output:
+            x_BTD = self.project(x_BTD)
         return self.drop(x_BTD, ctx), caches, auxes
+
+
+def _grouped(scan: type[nn.Module], repeats: int, groups: int, starts: bool) -> type[nn.Module]:
+    """`scan` whose parameters have an axis of `groups`, of which each repeat reads its own."""
+    group = jnp.arange(repeats) * groups // repeats
+    first = jnp.searchsorted(group, jnp.arange(groups))
+    return nn.map_variables(
+        scan,
+        'params',
+        trans_in_fn=lambda params: jax.tree.map(lambda x: x[group], params),
+        trans_out_fn=lambda params: jax.tree.map(lambda x: x[first], params),
+        init=starts,
+    )

@@ -68,7 +68,8 @@ def _share(path: str, stack: StackConfig) -> float:
         return 1.0
     mlp = stack.pattern[int(block[2])].mlp
     expert = '/mlp/' in path and '/router/' not in path and hasattr(mlp, 'experts')
-    return (mlp.top_k / mlp.experts if expert else 1.0) * (stack.repeats if stack.shared else 1)
+    times = stack.repeats / stack.groups if stack.shared else 1.0
+    return (mlp.top_k / mlp.experts if expert else 1.0) * times
 
 
 def _products(block: Any, length: int, config: Any) -> float:

@@ -28,13 +28,14 @@ class ClassRows(TextRows):
 
 
 def split(experiment: Any, records: Sequence[tuple[str, int]], tokenizer: Any) -> Split:
-    """Texts cut to `experiment.context` tokens, [CLS] included."""
-    start, length = tokenizer.special(START), experiment.context
-    if length < 2:
-        raise ConfigError('context', length, f'at least 2: {START} and a token')
+    """Texts cut to `experiment.context` tokens, [CLS] or the tokenizer's own frame included."""
+    length, around = experiment.context, len(tokenizer.wrap(()))
+    if length <= around:
+        what = START if around == 1 else 'special tokens'
+        raise ConfigError('context', length, f'at least {around + 1}: {what} and a token')
     encoded = list(tokenizer.encode_all(text for text, _ in records))
     dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
-    texts = Ragged([np.concatenate([[start], ids[: length - 1]]) for ids in encoded], dtype)
-    cut = sum(len(ids) > length - 1 for ids in encoded)
+    texts = Ragged([tokenizer.wrap(ids, length) for ids in encoded], dtype)
+    cut = sum(len(ids) > length - around for ids in encoded)
     rows = ClassRows(texts, length, cut, [label for _, label in records])
     return Split(rows, 0, len(records), records)

@@ -34,6 +34,7 @@ class DenoisingRows(StreamRows):
     def __init__(self, stream: TokenStream, length: int, tokenizer: Any, objective: Any):
         super().__init__(stream, length)
         self._objective, self._end = objective, tokenizer.end
+        self._start = tokenizer.start
         self._mask = tokenizer.special(MASK)
         self._closes = np.array([p.rstrip(' ').endswith(SENTENCE_ENDS) for p in tokenizer.pieces])
 
@@ -50,7 +51,7 @@ class DenoisingRows(StreamRows):
                 source = permuted(source, self._closes, rng)
             source = infilled(source, self._objective, self._mask, rng)
             pairs.append((np.append(source, target[-1]) if closed else source, target))
-        return assemble(pairs, self._length, self._length, self._end)
+        return assemble(pairs, self._length, self._length, self._start)
 
 
 def permuted(tokens: np.ndarray, closes: np.ndarray, rng: np.random.Generator) -> np.ndarray:

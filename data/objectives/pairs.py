@@ -1,7 +1,8 @@
 """Rows with two sides, several (source, target) pairs a row: what encoder-decoders read.
 
 Segment ids are the same on both sides, so that pairs never see one another; positions restart.
-`decoder_inputs` is the target shifted right; the end marker is also the token that it begins with.
+`decoder_inputs` is the target shifted right; it begins with the tokenizer's `start`, which is the
+end marker where a tokenizer has no other.
 """
 
 import abc

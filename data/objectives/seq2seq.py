@@ -1,6 +1,7 @@
 """One text from another, teacher forced, https://arxiv.org/abs/1409.3215.
 
-Each side of a pair ends with the end marker. Several pairs share a row; which ones is settled once.
+Each side of a pair ends with the end marker; a pretrained tokenizer may begin it with another.
+Several pairs share a row; which ones is settled once.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from transformer.errors import ConfigError
 
 def encode_source(tokenizer: Any, text: str) -> list[int]:
     """What the encoder reads of a source text: its tokens and the end marker."""
-    return [*tokenizer.encode(text), tokenizer.end]
+    return tokenizer.side(tokenizer.encode(text)).tolist()
 
 
 class Seq2SeqRows(PackedPairs):
@@ -46,23 +47,25 @@ class Seq2SeqRows(PackedPairs):
 
 def split(experiment: Any, records: Sequence[tuple[str, str]], tokenizer: Any) -> Split:
     """Pairs in rows of `experiment.context` and `experiment.target_context` (0: as many) tokens."""
-    end = end_marker(experiment, tokenizer)
+    end_marker(experiment, tokenizer)
     lengths = experiment.context, experiment.target_context or experiment.context
+    around = len(tokenizer.side(()))
     for name, length in zip(('context', 'target_context'), lengths):
-        if length < 2:
-            raise ConfigError(name, length, 'at least 2: a token and the end marker')
+        if length <= around:
+            what = 'the end marker' if around == 1 else 'special tokens'
+            raise ConfigError(name, length, f'at least {around + 1}: a token and {what}')
     dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
     cut = np.zeros(len(records), bool)
 
     def side(number: int) -> Ragged:
-        room = lengths[number] - 1
+        room = lengths[number] - around
         kept = []
         encoded = tokenizer.encode_all(record[number] for record in records)
         for i, ids in enumerate(encoded):
             cut[i] |= len(ids) > room
-            kept.append(np.append(ids[:room], end))
+            kept.append(tokenizer.side(ids, lengths[number]))
         return Ragged(kept, dtype)
 
     sources, targets = side(0), side(1)
-    rows = Seq2SeqRows(sources, targets, int(cut.sum()), lengths, end, experiment.seed)
+    rows = Seq2SeqRows(sources, targets, int(cut.sum()), lengths, tokenizer.start, experiment.seed)
     return Split(rows, 0, rows.targets, records)

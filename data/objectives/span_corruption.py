@@ -94,16 +94,16 @@ class SpanRows(PackedPairs):
       objective: `transformer.objectives.SpanCorruption`.
       sentinels: their ids.
       end: the end marker's id.
-      seed: as of `PackedPairs`.
+      start, seed: as of `PackedPairs`.
     """
 
     NEEDS = 'one document of 2 tokens'
 
-    def __init__(self, pieces: Ragged, left_out, lengths, objective, sentinels, end, seed):
+    def __init__(self, pieces: Ragged, left_out, lengths, objective, sentinels, end, start, seed):
         self._options = objective.rate, objective.mean_span
         of_length = {n: corrupted_lengths(n, *self._options) for n in np.unique(pieces.lengths)}
         sizes = np.array([of_length[n] for n in pieces.lengths], np.int64).reshape(-1, 2)
-        super().__init__(sizes, *lengths, end, seed)
+        super().__init__(sizes, *lengths, start, seed)
         self._pieces, self._left_out = pieces, left_out
         self._sentinels, self._end = sentinels, end
 
@@ -146,5 +146,6 @@ def split(experiment: Any, records: Sequence[str], tokenizer: Any) -> Split:
     kept = Ragged([piece for piece in pieces if len(piece) > 1], dtype)
     left_out = sum(len(piece) == 1 for piece in pieces)
     lengths = experiment.context, targets
-    rows = SpanRows(kept, left_out, lengths, objective, sentinels, end, experiment.seed)
+    start, seed = tokenizer.start, experiment.seed
+    rows = SpanRows(kept, left_out, lengths, objective, sentinels, end, start, seed)
     return Split(rows, 0, rows.targets, records)

@@ -11,6 +11,7 @@ import numpy as np
 from data.bins import Ragged
 from data.objectives.texts import TextRows
 from data.rows import Row, Split
+from transformer.errors import ConfigError
 
 NO_TAG = -1
 
@@ -35,11 +36,15 @@ class TagRows(TextRows):
 
 
 def split(experiment: Any, records: Sequence[tuple[tuple, tuple]], tokenizer: Any) -> Split:
-    """Sentences cut to `experiment.context` tokens."""
-    length = experiment.context
+    """Sentences cut to `experiment.context` tokens, the tokenizer's own frame included."""
+    before, after = map(list, tokenizer.frame)
+    length, room = experiment.context, experiment.context - len(before) - len(after)
+    if room < 1:
+        least = len(before) + len(after) + 1
+        raise ConfigError('context', length, f'at least {least}: special tokens and a token')
     written = (f' {w}' if i else w for words, _ in records for i, w in enumerate(words))
     encoded = tokenizer.encode_all(written)
-    texts, tags = [], []
+    texts, tags, cut = [], [], 0
     for _, numbers in records:
         ids, labels = [], []
         for number in numbers:
@@ -47,11 +52,11 @@ def split(experiment: Any, records: Sequence[tuple[tuple, tuple]], tokenizer: An
             first = next((i for i, t in enumerate(word) if tokenizer.pieces[t].strip()), 0)
             ids += word
             labels += [number if i == first else NO_TAG for i in range(len(word))]
-        texts.append(ids)
-        tags.append(labels)
-    cut = sum(len(ids) > length for ids in texts)
-    tags = Ragged([labels[:length] for labels in tags], np.int32)
+        cut += len(ids) > room
+        texts.append([*before, *ids[:room], *after])
+        tags.append([*(NO_TAG for _ in before), *labels[:room], *(NO_TAG for _ in after)])
+    tags = Ragged(tags, np.int32)
     words = int(sum((tags[i] != NO_TAG).sum() for i in range(len(tags))))
     dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
-    rows = TagRows(Ragged([ids[:length] for ids in texts], dtype), length, cut, tags)
+    rows = TagRows(Ragged(texts, dtype), length, cut, tags)
     return Split(rows, 0, words, records)

@@ -37,6 +37,7 @@ class AttentionConfig:
     qk_norm: config of a norm of each query and each key, https://arxiv.org/abs/2010.04245, or None.
     bias: whether the projections of queries, keys and values have one.
     out_bias: whether the last projection has one; None means as `bias`.
+    key_bias: whether that of keys has one; None means as `bias`.
     dropout: share of the attention weights that is dropped in training.
     backend: a key of `ops.attention.BACKENDS`.
     """
@@ -54,6 +55,7 @@ class AttentionConfig:
     dropout: float = 0.0
     backend: str = 'reference'
     init: InitConfig = InitConfig()
+    key_bias: bool | None = None
 
     @classmethod
     def of(cls, options) -> 'AttentionConfig':
@@ -119,7 +121,8 @@ class Heads(nn.Module):
         # Whatever the scale, scores start with the same spread.
         gain = H**-0.5 / self.scale
         self.query = Linear('btd,dnh->bnth', (D, c.heads, H), bias=c.bias, gain=gain, **common)
-        self.key = Linear('bsd,dkh->bksh', (D, c.kv_heads, H), bias=c.bias, **common)
+        key_bias = c.bias if c.key_bias is None else c.key_bias
+        self.key = Linear('bsd,dkh->bksh', (D, c.kv_heads, H), bias=key_bias, **common)
         self.value = Linear('bsd,dkh->bksh', (D, c.kv_heads, H), bias=c.bias, **common)
         out_bias = c.bias if c.out_bias is None else c.out_bias
         self.out = Linear('bnth,nhd->btd', (c.heads, H, D), bias=out_bias, residual=True, **common)
@@ -173,9 +176,8 @@ class Attention(Heads):
             raise ValueError(f'bidirectional attention{window} has no cache; accepted: causal=True')
         q, (k, v) = self.queries(x_BTD), self.keys_values(x_BTD)
         if c.rotary is not None:
-            q, k = (
-                rotate(x, ctx.positions_BT, frequencies(c.rotary, c.head_width)) for x in (q, k)
-            )
+            turning = frequencies(c.rotary, c.head_width, ctx.positions_BT)
+            q, k = (rotate(x, ctx.positions_BT, turning, c.rotary.interleaved) for x in (q, k))
         offset, segments_BS, prefix_BS = 0, ctx.segments_BT, ctx.prefix_BT
         if cache is not None:
             offset, cache = cache.length, cache.append(k, v, ctx.segments_BT)

@@ -31,10 +31,13 @@ class MambaConfig:
       state: M.
       conv: W.
       expand: F / D.
+      inner: F; 0 means expand * D.
       rank: R; 0 means D / 16, rounded up.
       step_min: least step size at the start of training.
       step_max: greatest.
       chunk: tokens that are worked on at once, `ops.selective_scan`.
+      bias: whether the first and the last map have one.
+      conv_bias: whether the convolution has one.
     """
 
     state: int = 16
@@ -44,6 +47,9 @@ class MambaConfig:
     step_min: float = 1e-3
     step_max: float = 0.1
     chunk: int = 16
+    bias: bool = False
+    conv_bias: bool = True
+    inner: int = 0
     init: InitConfig = InitConfig()
 
     @classmethod
@@ -55,6 +61,10 @@ class MambaConfig:
             expand=options.mamba_expand,
             init=options.init,
         )
+
+    def channels(self, width: int) -> int:
+        """F, of a residual stream of that width."""
+        return self.inner or self.expand * width
 
 
 @flax.struct.dataclass
@@ -75,13 +85,16 @@ class Convolution(nn.Module):
 
     kernel: int
     dtype: str
+    bias: bool = True
 
     @nn.compact
     def __call__(self, x_BTF, segments_BT, state):
         F = x_BTF.shape[-1]
         kernel_WF = self.param('kernel', _uniform(self.kernel**-0.5), (self.kernel, F))
-        bias_F = self.param('bias', nn.initializers.zeros, (F,))
         y, state = causal_convolution(x_BTF, kernel_WF.astype(self.dtype), segments_BT, state)
+        if not self.bias:
+            return y, state
+        bias_F = self.param('bias', nn.initializers.zeros, (F,))
         return y + bias_F.astype(self.dtype)[None, None], state
 
 
@@ -115,7 +128,7 @@ class Mamba(nn.Module):
     def init_cache(self, batch: int, length: int) -> MambaCache:
         """An empty state; it has the same size for any `length`."""
         del length
-        c, F = self.config, self.config.expand * self.width
+        c, F = self.config, self.config.channels(self.width)
         return MambaCache(
             ConvolutionState.empty(batch, c.conv, F, self.dtype),
             ScanState.empty(batch, F, c.state),
@@ -132,13 +145,15 @@ class Mamba(nn.Module):
         """
         require_causal(ctx, 'mamba')
         c, D, M = self.config, self.width, self.config.state
-        F, R = c.expand * D, c.rank or -(-D // 16)
+        F, R = c.channels(D), c.rank or -(-D // 16)
         common = {'init': c.init, 'dtype': self.dtype}
         conv, scan = (None, None) if cache is None else (cache.conv, cache.scan)
 
-        x_BTF, z_BTF = Linear('btd,dgf->gbtf', (D, 2, F), name='expand', **common)(x_BTD)
-        convolved = Convolution(c.conv, self.dtype, name='conv')(x_BTF, ctx.segments_BT, conv)
-        u_BTF, conv = jax.nn.silu(convolved[0]), convolved[1]
+        expand = Linear('btd,dgf->gbtf', (D, 2, F), bias=c.bias, name='expand', **common)
+        x_BTF, z_BTF = expand(x_BTD)
+        convolve = Convolution(c.conv, self.dtype, c.conv_bias, name='conv')
+        convolved_BTF, conv = convolve(x_BTF, ctx.segments_BT, conv)
+        u_BTF = jax.nn.silu(convolved_BTF)
 
         made = Linear('btf,fr->btr', (F, R + 2 * M), name='parameters', **common)(u_BTF)
         r_BTR, B_BTM, C_BTM = jnp.split(made, (R, R + M), axis=-1)
@@ -152,5 +167,6 @@ class Mamba(nn.Module):
         y_BTF += skip_F[None, None] * u_BTF.astype(jnp.float32)
 
         y_BTF = y_BTF.astype(self.dtype) * jax.nn.silu(z_BTF)
-        contract = Linear('btf,fd->btd', (F, D), residual=True, name='contract', **common)
-        return contract(y_BTF), None if cache is None else MambaCache(conv, scan)
+        how = common | {'bias': c.bias, 'residual': True}
+        y_BTD = Linear('btf,fd->btd', (F, D), name='contract', **how)(y_BTF)
+        return y_BTD, None if cache is None else MambaCache(conv, scan)

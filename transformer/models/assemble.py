@@ -216,7 +216,7 @@ def head(
     heads = {
         'tokens': lambda: TokenHeadConfig(sizes.vocab, tied=tied, init=o.init, **more),
         'masked': lambda: MaskedHeadConfig(
-            sizes.vocab, token_width or o.width, o.norm_config, MLPS[o.mlp][0], o.init
+            sizes.vocab, token_width or o.width, o.norm_config, MLPS[o.mlp][0], init=o.init
         ),
         'class': lambda: ClassHeadConfig(sizes.classes, pool, pooler, **common),
         'pooled': lambda: ClassHeadConfig(0, pool, pooler, **common),

@@ -5,6 +5,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 from transformer import mixers, registry  # noqa: F401  (importing mixers registers their names)
 from transformer.config import InitConfig
@@ -227,6 +228,10 @@ class StackOptions:
     def _require(self, name: str, holds: bool, accepted: str) -> None:
         if not holds:
             raise ConfigError(f'model.{name}', getattr(self, name), accepted)
+
+    def fits(self, objective: Any) -> bool:
+        """Whether models of this family can be trained so."""
+        return self.family == objective.SHAPE
 
     def pattern_length(self) -> int:
         """Layers until mixers and MLPs repeat."""

@@ -30,6 +30,31 @@ class Alibi:
 
 
 @flax.struct.dataclass
+class RoundedAlibi:
+    """scale * slope * place of the key, the product rounded to bfloat16, as Falcon has it.
+
+    For a softmax that is ALiBi but for the rounding: the place of the query adds the same to all
+    its scores.
+
+    Attributes:
+      heads: N.
+      scale: factor after the rounding.
+    """
+
+    heads: int = flax.struct.field(pytree_node=False)
+    scale: float = flax.struct.field(pytree_node=False, default=1.0)
+
+    def dense(self, offset: jax.Array | int, T: int, S: int) -> jax.Array:
+        """float32 [N, T, S]."""
+        del offset
+        # NumPy rounds each step; a compiler may leave a rounding out.
+        slopes_N = alibi_slopes(self.heads).astype(jnp.bfloat16)
+        product_NS = slopes_N[:, None] * np.arange(S).astype(jnp.bfloat16)[None]
+        bias_NS = jnp.asarray(product_NS.astype(np.float32) * np.float32(self.scale))
+        return jnp.broadcast_to(bias_NS[:, None], (self.heads, T, S))
+
+
+@flax.struct.dataclass
 class RelativeBuckets:
     """A trained number for each head and bucket of distances, https://arxiv.org/abs/1910.10683.
 

@@ -125,6 +125,21 @@ def limited(experts_KN: jax.Array, real_N: jax.Array, E: int, C: int) -> Plan:
     return Plan(tokens_S, rows_M.reshape(K, N), experts_S, sizes_E, even=True)
 
 
+def first_come(experts_KN: jax.Array, segments_BT: jax.Array, E: int, limit: int) -> jax.Array:
+    """bool [K, N]: whether fewer than `limit` earlier tokens of a document chose the same expert.
+
+    Every choice is ranked by itself. Tokens of a document stand side by side.
+    """
+    B, T = segments_BT.shape
+    hits_KBTE = jax.nn.one_hot(experts_KN.reshape(-1, B, T), E, dtype=jnp.int32)
+    before_KBTE = jnp.cumsum(hits_KBTE, axis=2) - hits_KBTE
+    begins_BT = jnp.diff(segments_BT, axis=1, prepend=-1) != 0
+    first_BT = lax.cummax(jnp.where(begins_BT, jnp.arange(T)[None], 0), axis=1)
+    base_KBTE = jnp.take_along_axis(before_KBTE, first_BT[None, :, :, None], axis=2)
+    rank_KBT = ((before_KBTE - base_KBTE) * hits_KBTE).sum(-1)
+    return (rank_KBT < limit).reshape(experts_KN.shape)
+
+
 def _sort(experts_KN, real_N, E):
     """Order of the K * N choices by expert, the place of each in it, their experts; padding is E.
 

@@ -14,6 +14,7 @@ from transformer.ops.attention.jax_nn import cudnn, starts_at_zero, xla
 from transformer.ops.attention.reference import reference, weights
 from transformer.ops.attention.splash import splash
 from transformer.ops.biases import Alibi, RelativeBuckets
+from transformer.ops.disentangled import Disentangled
 from transformer.ops.masks import Mask
 
 __all__ = ['BACKENDS', 'LACKS', 'attend', 'choose', 'weights']
@@ -45,7 +46,7 @@ def attend(
     scale: float,
     backend: str = 'reference',
     drop: Callable | None = None,
-    bias: Alibi | RelativeBuckets | None = None,
+    bias: Alibi | RelativeBuckets | Disentangled | None = None,
     softcap: float | None = None,
 ) -> jax.Array:
     """softmax(cap(scale * q k^T) + bias) v over the pairs that `mask` allows; [B, N, T, H].
@@ -56,7 +57,7 @@ def attend(
       scale: factor on the scores, usually 1 / sqrt(H).
       backend: a key of `BACKENDS`. None falls back to another.
       drop: dropout for the weights [B, K, G, T, S], or None.
-      bias: what is added to the scores, `ops.biases`, or None.
+      bias: what is added to the scores, `ops.biases` or `ops.disentangled`, or None.
       softcap: cap(x) = softcap * tanh(x / softcap), https://arxiv.org/abs/2408.00118, or None for
         cap(x) = x.
 

@@ -53,7 +53,8 @@ def _dot_product_attention(q_BNTH, k_BKSH, v_BKSH, mask, scale, bias, implementa
     if rest.causal or rest.window is not None or rest.segments_BT is not None:
         allowed = rest.dense(T, S)[:, None]
     if bias is not None:
-        bias = bias.dense(mask.offset, T, S)[None].astype(q_BNTH.dtype)
+        bias = bias.dense(mask.offset, T, S).reshape(-1, q_BNTH.shape[1], T, S)
+        bias = bias.astype(q_BNTH.dtype)
     q, k, v = (x.swapaxes(1, 2) for x in (q_BNTH, k_BKSH, v_BKSH))
     out = jax.nn.dot_product_attention(
         q, k, v, bias, allowed, scale=scale, is_causal=in_words, implementation=implementation

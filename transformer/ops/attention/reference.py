@@ -44,7 +44,7 @@ def _numerators(q_BNTH, k_BKSH, mask, scale, bias, softcap):
     if softcap is not None:
         scores = softcap * jnp.tanh(scores / softcap)
     if bias is not None:
-        scores += bias.dense(mask.offset, T, S).reshape(1, K, N // K, T, S)
+        scores += bias.dense(mask.offset, T, S).reshape(-1, K, N // K, T, S)
     scores += jnp.where(mask.dense(T, S), 0.0, NEVER)[:, None, None]
     # A query that may see nothing has a maximum of NEVER; its weights, and its output, become zero.
     top = jnp.maximum(jax.lax.stop_gradient(scores.max(-1, keepdims=True)), NEVER / 2)

@@ -1,0 +1,120 @@
+"""Loading: onto a mesh, in another type, from shards; what comes out of a fresh interpreter."""
+
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from transformer import hf, paths, sharding
+from transformer.errors import ConfigError
+from transformer.experiment import MeshConfig
+from transformer.hf import files, weights
+
+FIXTURES = Path(__file__).with_name('fixtures')
+GPT2 = FIXTURES / 'gpt2' / 'lm'
+IDS = np.arange(3, 27).reshape(2, 12)
+
+
+@pytest.fixture(scope='module')
+def single():
+    return hf.load(GPT2, dtype='float32')
+
+
+def test_on_a_mesh_as_on_one_device(single, tmp_path):
+    mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=-1))
+    # 43 tokens cannot be shared by two devices; a directory with 44 can.
+    shutil.copytree(GPT2, tmp_path / 'even')
+    tensors = safetensors.numpy.load_file(GPT2 / 'model.safetensors')
+    table = tensors['transformer.wte.weight']
+    tensors['transformer.wte.weight'] = np.concatenate([table, table[:1]])
+    safetensors.numpy.save_file(tensors, tmp_path / 'even' / 'model.safetensors')
+    config = json.loads((GPT2 / 'config.json').read_text()) | {'vocab_size': 44}
+    (tmp_path / 'even' / 'config.json').write_text(json.dumps(config))
+    one = hf.load(tmp_path / 'even', dtype='float32')
+    many = hf.load(tmp_path / 'even', mesh=mesh, dtype='float32')
+    for path, x in paths.leaves(many.params).items():
+        np.testing.assert_array_equal(x, paths.leaves(one.params)[path])
+    kernel = many.params['stack']['repeat']['block_0']['mlp']['up']['kernel']
+    assert kernel.sharding.shard_shape(kernel.shape) == (2, 8, 32)
+    assert len(kernel.sharding.device_set) == 8
+    with jax.set_mesh(mesh):
+        shared = many(input_ids=IDS).logits
+    np.testing.assert_allclose(shared, one(input_ids=IDS).logits, rtol=1e-5, atol=1e-5)
+
+
+def test_a_mesh_that_does_not_fit_is_refused():
+    mesh = sharding.make_mesh(MeshConfig(data=1, tensor=8))
+    with pytest.raises(ConfigError, match=r'mesh\.tensor=8'):
+        hf.load(GPT2, mesh=mesh)
+
+
+def test_each_device_reads_only_its_share(monkeypatch, tmp_path):
+    """In memory at a time: one share of one parameter, and one tensor."""
+    made = []
+    aligned = weights._aligned
+
+    def watched(shape, kind):
+        made.append(int(np.prod(shape)))
+        return aligned(shape, kind)
+
+    monkeypatch.setattr(weights, '_aligned', watched)
+    config = json.loads((GPT2 / 'config.json').read_text()) | {'vocab_size': 40}
+    shutil.copytree(GPT2, tmp_path / 'even')
+    tensors = safetensors.numpy.load_file(GPT2 / 'model.safetensors')
+    tensors['transformer.wte.weight'] = tensors['transformer.wte.weight'][:40].copy()
+    safetensors.numpy.save_file(tensors, tmp_path / 'even' / 'model.safetensors')
+    (tmp_path / 'even' / 'config.json').write_text(json.dumps(config))
+    mesh = sharding.make_mesh(MeshConfig(data=1, fsdp=4, tensor=2))
+    loaded = hf.load(tmp_path / 'even', mesh=mesh)
+    largest = max(x.size for x in jax.tree.leaves(loaded.params))
+    assert max(made) <= largest // 8
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16', 'float16', None])
+def test_dtype(single, dtype):
+    loaded = hf.load(GPT2, dtype=dtype)
+    expected = dtype or 'float32'
+    assert {str(x.dtype) for x in jax.tree.leaves(loaded.params)} == {expected}
+    assert loaded.model.config.stack.dtype == expected
+    logits = np.asarray(loaded(input_ids=IDS).logits, np.float32)
+    theirs = np.asarray(single(input_ids=IDS).logits)
+    tolerance = {'float32': 0, 'bfloat16': 0.1, 'float16': 0.02}[expected]
+    assert np.abs(logits - theirs).max() <= tolerance * np.abs(theirs).max()
+
+
+def test_shards_of_a_save_come_back(single, tmp_path):
+    hf.save(single, tmp_path / 'many', shard_bytes=8000)
+    shards = sorted(p.name for p in (tmp_path / 'many').glob('*.safetensors'))
+    assert len(shards) > 2
+    index = json.loads((tmp_path / 'many' / files.INDEX).read_text())
+    assert set(index['weight_map'].values()) == set(shards)
+    again = hf.load(tmp_path / 'many')
+    for path, x in paths.leaves(again.params).items():
+        np.testing.assert_array_equal(x, paths.leaves(single.params)[path])
+
+
+def test_another_head_of_the_same_checkpoint():
+    hidden = hf.load(GPT2, architecture='GPT2Model')(input_ids=IDS)
+    assert hidden.logits is None
+    whole = hf.load(GPT2)(input_ids=IDS)
+    np.testing.assert_allclose(hidden.last_hidden_state, whole.last_hidden_state, rtol=1e-6)
+
+
+def test_padding_changes_nothing_where_there_is_text(single):
+    short = single(input_ids=IDS[:, :8]).logits
+    mask = np.ones_like(IDS)
+    mask[:, 8:] = 0
+    padded = single(input_ids=IDS, attention_mask=mask).logits[:, :8]
+    np.testing.assert_allclose(padded, short, rtol=1e-5, atol=1e-5)
+
+
+def test_places_can_be_given(single):
+    places = np.arange(12)[None] + 3
+    moved = single(input_ids=IDS, position_ids=np.broadcast_to(places, IDS.shape)).logits
+    assert np.abs(moved - single(input_ids=IDS).logits).max() > 0.01
+    same = single(input_ids=IDS, position_ids=np.broadcast_to(places - 3, IDS.shape)).logits
+    np.testing.assert_array_equal(same, single(input_ids=IDS).logits)
