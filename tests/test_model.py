@@ -178,7 +178,7 @@ def test_every_mlp_is_finite_and_its_own():
             found[name], _ = mlp.apply(variables, x_BTD, ctx)
         return found
 
-    found = outputs(jnp.cos(jnp.arange(8.0 * tiny.OPTIONS.width)).reshape(1, 8, -1))
+    found = outputs(10 * jnp.cos(jnp.arange(8.0 * tiny.OPTIONS.width)).reshape(1, 8, -1))
     assert all(jnp.isfinite(y).all() and (y != 0).any() for y in found.values())
     ys = [np.asarray(y) for y in found.values()]
     assert all((a != b).any() for i, a in enumerate(ys) for b in ys[:i])

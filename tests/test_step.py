@@ -1,6 +1,8 @@
 """The update: microbatches, dropout, skipping, decay, and a mesh change nothing but speed."""
 
 import functools
+import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,7 @@ from tests import tiny
 from transformer import optim, paths, sharding, step
 from transformer.errors import ConfigError
 from transformer.experiment import MeshConfig
+from transformer.hf import architecture, pretrained
 from transformer.restore import build_model
 
 # `test_family.py` has the others.
@@ -315,6 +318,12 @@ def test_every_rule_is_used_and_every_parameter_ruled():
     variants = [{}, {'positions': 'learned', 'bias': True, 'tied': False, 'norm': 'layernorm'}]
     variants += [{'positions': 't5'}, {'embed_norm': True, 'experts': 2, 'bias': True}]
     models = [*map(tiny.member, tiny.FAMILIES), *(tiny.model(**options) for options in variants)]
+    fixtures = Path(__file__).parent / 'hf' / 'fixtures'
+    for name in ('deit/taught', 'mamba/biases', 'switch/capacity'):  # what only these have
+        values = json.loads((fixtures / name / 'config.json').read_text())
+        values |= {'router_bias': True} if name == 'switch/capacity' else {}
+        made = architecture.read(values)
+        models.append(made.model(pretrained.sizes(made, 'float32')))
     idle_layout = {pattern for pattern, _ in sharding.RULES}
     idle_decay = {pattern for pattern, _ in optim.DECAY}
     for model in models:

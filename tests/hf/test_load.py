@@ -118,3 +118,10 @@ def test_places_can_be_given(single):
     assert np.abs(moved - single(input_ids=IDS).logits).max() > 0.01
     same = single(input_ids=IDS, position_ids=np.broadcast_to(places - 3, IDS.shape)).logits
     np.testing.assert_array_equal(same, single(input_ids=IDS).logits)
+
+
+def test_a_decoder_classifies_at_the_last_token_that_is_no_padding():
+    loaded = hf.load(FIXTURES / 'gpt2' / 'classes', dtype='float32')
+    padded = np.concatenate([IDS[:, :8], np.zeros((2, 4), int)], axis=1)  # and no mask is given
+    short = loaded(input_ids=IDS[:, :8]).logits
+    np.testing.assert_allclose(loaded(input_ids=padded).logits, short, rtol=1e-5, atol=1e-5)

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import safetensors
 import safetensors.numpy
 
 from transformer.errors import UserError
+from transformer.hf import direct
+from transformer.hf.direct import DirectFile
 
 CONFIG, GENERATION = 'config.json', 'generation_config.json'
 WEIGHTS, INDEX = 'model.safetensors', 'model.safetensors.index.json'
@@ -91,11 +94,12 @@ class Tensors:
     def __init__(self, directory: Path):
         self._directory = directory
         self._stack = contextlib.ExitStack()
-        self._files: dict[str, Any] = {}
+        self._files: dict[str, tuple[Any, DirectFile]] = {}
+        self._scratch = threading.local()
         self._names: dict[str, tuple[str, str]] = {}  # name -> (file, name in it)
         self._made: dict[str, np.ndarray] = {}
         for file, expected in self._listed().items():
-            held = set(self._open(file).keys())
+            held = set(self._open(file)[0].keys())
             for name in sorted(expected - held):
                 raise UserError(f'{directory / file} lacks tensor {name!r}, which {INDEX} lists')
             for name in held:
@@ -134,11 +138,14 @@ class Tensors:
             f"'{self._directory}').save_pretrained('DIR')\""
         )
 
-    def _open(self, file: str) -> Any:
+    def _open(self, file: str) -> tuple[Any, DirectFile]:
         if file not in self._files:
             try:
                 opened = safetensors.safe_open(self._directory / file, 'np', backend='pread')
-                self._files[file] = self._stack.enter_context(opened)
+                self._stack.enter_context(opened)
+                bare = DirectFile(self._directory / file)
+                self._stack.callback(bare.close)
+                self._files[file] = opened, bare
             except Exception as error:  # SafetensorError, OSError
                 raise UserError(
                     f'{self._directory / file} is truncated or corrupt: {error}'
@@ -163,14 +170,36 @@ class Tensors:
 
     def _slice(self, name: str) -> Any:
         file, inside = self._names[name]
-        return self._open(file).get_slice(inside)
+        return self._open(file)[0].get_slice(inside)
 
     def read(self, name: str) -> np.ndarray:
         """A tensor."""
         if name in self._made:
             return self._made[name]
         file, inside = self._names[name]
-        return self._open(file).get_tensor(inside)
+        return self._open(file)[0].get_tensor(inside)
+
+    def read_into(self, name: str, out: np.ndarray) -> None:
+        """A tensor into `out`, contiguous and of its type and size."""
+        if name in self._made:
+            out[...] = self._made[name].reshape(out.shape)
+            return
+        file, inside = self._names[name]
+        self._open(file)[1].read_into(inside, out)
+
+    def borrow(self, name: str) -> np.ndarray:
+        """A tensor in memory that this thread's next call takes again."""
+        kind = direct.DTYPES.get(self.dtype(name))
+        if name in self._made or kind is None:
+            return self.read(name)
+        shape = self.shape(name)
+        size = int(np.prod(shape)) * kind.itemsize
+        memory = getattr(self._scratch, 'memory', None)
+        if memory is None or memory.size < size:
+            memory = self._scratch.memory = np.empty(size, np.uint8)
+        out = memory[:size].view(kind).reshape(shape)
+        self.read_into(name, out)
+        return out
 
     def alias(self, name: str, other: str) -> None:
         """Another name for a tensor."""

@@ -33,6 +33,8 @@ def batch_of(architecture: Architecture, inputs: Mapping[str, Any]) -> dict[str,
     if architecture.shape == 'vision':
         return {'images': _images(architecture, given)}
     batch = _row(architecture, given, '', 'context')
+    if architecture.shape == 'decoder' and architecture.head.kind == 'class':
+        batch['segment_ids'] = batch['segment_ids'] * _to_the_text(architecture, batch['inputs'])
     types = getattr(architecture.config, 'embed', None)
     if 'token_type_ids' in given:
         count = types.types if types is not None else 0
@@ -56,6 +58,12 @@ def _target(architecture: Architecture, given: Mapping[str, np.ndarray]) -> dict
     if kind == 'class':
         row['segment_ids'] = row['segment_ids'] * _to_the_end(architecture, source_BS, row)
     return {f'decoder_{name}': x for name, x in row.items()}
+
+
+def _to_the_text(architecture: Architecture, inputs_BT: np.ndarray) -> np.ndarray:
+    """1 up to the last token that is no padding, which such a head reads; 0 behind it."""
+    text_BT = inputs_BT != architecture.values.get('pad_token_id')
+    return text_BT[:, ::-1].cumsum(axis=1)[:, ::-1] > 0
 
 
 def _to_the_end(architecture: Architecture, source_BS: np.ndarray, row) -> np.ndarray:

@@ -111,6 +111,11 @@ class Piece:
         """Of each of their tensors."""
         return self.layout.their_shape(self._whole())
 
+    @property
+    def as_it_is(self) -> bool:
+        """Whether our numbers stand in the order of theirs, and are all of them."""
+        return self.part is None and ''.join(self.layout.theirs) == self.layout.ours
+
     def take(self, tensor: np.ndarray) -> np.ndarray:
         """Our share of one of their tensors, a view where there can be one."""
         found = self.layout.to_ours(tensor, self._whole())

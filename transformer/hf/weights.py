@@ -1,19 +1,22 @@
 """Tensors of a checkpoint into parameters, one by one, straight to where they lie; and back."""
 
+import functools
 import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import SingleDeviceSharding
 
 from transformer import paths
 from transformer.errors import UserError
 from transformer.hf import architecture as architectures
-from transformer.hf import files, table
+from transformer.hf import direct, files, table
 from transformer.hf.architecture import Architecture
 from transformer.hf.complete import complete
 from transformer.hf.files import Tensors
@@ -22,6 +25,7 @@ from transformer.hf.settings import Settings
 from transformer.models.assemble import Sizes
 
 ALIGNMENT = 64  # bytes
+READERS = 2  # threads; each holds at most one tensor
 DTYPES = {'F32': 'float32', 'F16': 'float16', 'BF16': 'bfloat16', 'F64': 'float32'}
 
 
@@ -152,7 +156,7 @@ def load(
     shardings: Mapping[str, Any],
     dtype: str | None,
 ) -> dict[str, jax.Array]:
-    """Parameters by path. In memory at a time besides: one device's share of one, and one tensor.
+    """Parameters by path. In memory at a time besides: one device's share of one, and two tensors.
 
     Args:
       pieces: as `check` gives them.
@@ -160,12 +164,46 @@ def load(
       dtype: of all; None means that of each one's tensors.
     """
     locate = names_in(tensors, architecture)
-    return {
-        piece.path: _leaf(tensors, piece, locate, shardings[piece.path], dtype) for piece in pieces
-    }
+    found: dict[str, jax.Array] = {}
+    with ThreadPoolExecutor(READERS) as pool:
+        for group in _sharing(pieces):
+            layouts = [shardings[piece.path] for piece in group]
+            if len(group) > 1 and all(isinstance(x, SingleDeviceSharding) for x in layouts):
+                found |= _fused(tensors, locate, dtype, pool, group, layouts)
+            else:
+                leaf = functools.partial(_leaf, tensors, locate, dtype, pool)
+                found |= {p.path: leaf(p, layout) for p, layout in zip(group, layouts)}
+    return found
 
 
-def _leaf(tensors: Tensors, piece: Piece, locate, sharding: Any, dtype: str | None) -> jax.Array:
+def _sharing(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    """The pieces by the tensors that they share."""
+    groups: dict[tuple[str, ...], list[Piece]] = {}
+    for piece in pieces:
+        groups.setdefault(tuple(piece.names.reshape(-1)), []).append(piece)
+    return list(groups.values())
+
+
+def _fused(tensors, locate, dtype, pool, group, layouts) -> dict[str, jax.Array]:
+    """Parameters that share their tensors, each of which is read once."""
+    names = group[0].names
+    first = tensors.dtype(locate(names.reshape(-1)[0]))
+    kind = np.dtype(jax.numpy.dtype(dtype or DTYPES[first]))
+    outs = [_aligned(piece.shape, kind) for piece in group]
+
+    def read(at: tuple[int, ...]) -> None:
+        tensor = tensors.borrow(locate(names[at]))
+        for piece, out in zip(group, outs):
+            out[at] = piece.take(tensor)
+
+    list(pool.map(read, np.ndindex(names.shape)))
+    made = {}
+    for piece, out, layout in zip(group, outs, layouts):
+        made[piece.path] = jax.make_array_from_callback(piece.shape, layout, lambda i, x=out: x[i])
+    return made
+
+
+def _leaf(tensors: Tensors, locate, dtype: str | None, pool, piece: Piece, sharding) -> jax.Array:
     depth = piece.names.ndim
     first = locate(piece.names.reshape(-1)[0])
     kind = np.dtype(jax.numpy.dtype(dtype or DTYPES[tensors.dtype(first)]))
@@ -174,8 +212,16 @@ def _leaf(tensors: Tensors, piece: Piece, locate, sharding: Any, dtype: str | No
         names = np.asarray(piece.names[index[:depth]], object)
         shape = (*names.shape, *_length(piece.shape[depth:], index[depth:]))
         out = _aligned(shape, kind)
-        for at in np.ndindex(names.shape):
-            out[at] = piece.take(tensors.read(locate(names[at])))[index[depth:]]
+        whole = piece.as_it_is and shape[names.ndim :] == piece.shape[depth:]
+
+        def read(at: tuple[int, ...]) -> None:
+            name = locate(names[at])
+            if whole and direct.DTYPES.get(tensors.dtype(name)) == kind:
+                tensors.read_into(name, out[at])
+            else:
+                out[at] = piece.take(tensors.borrow(name))[index[depth:]]
+
+        list(pool.map(read, np.ndindex(names.shape)))
         return out
 
     return jax.make_array_from_callback(piece.shape, sharding, share)
