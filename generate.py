@@ -129,7 +129,9 @@ def of_checkpoint(flags, how) -> tuple[Any, int]:
     objective = OBJECTIVES[runs.objective_of(made)]()
     if objective.RECORDS == 'images':
         raise UserError(f'--hf={flags.hf} holds a model of images')
-    tokenizer = tokenizers.adopt(flags.hf)
+    if found.tokenizer is None:
+        raise UserError(f'--hf={flags.hf} has no tokenizer.json')
+    tokenizer = tokenizers.Pretrained(found.tokenizer, start=made.start)
     return speaker(flags, how, found.model, found.params, tokenizer, objective, made.labels), 0
 
 

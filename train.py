@@ -23,7 +23,7 @@ def main() -> int:
     if start:  # its model takes the place of the config's, whose fields may then be overridden
         from transformer import initial
 
-        initial.adopt(config, start)
+        initial.adopt(config, start, flags.workdir)
     cli.override(config, overrides)
     # Only now the heavy imports: --help and a mistyped field answer at once.
     from transformer import workdir
@@ -92,7 +92,10 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     if objective.RECORDS != 'images':
         tokenizer_path = directory / workdir.TOKENIZER
         if not begun and experiment.data.tokenizer == 'init':
-            workdir.write_atomically(tokenizer_path, tokenizers.adopt(experiment.init).to_json())
+            workdir.write_atomically(
+                tokenizer_path,
+                tokenizers.adopt(experiment.init, getattr(experiment.model, 'allow', ())).to_json(),
+            )
         elif not begun:
             made = tokenizers.train(experiment.data, corpus, objective.special_tokens)
             workdir.write_atomically(tokenizer_path, made.to_json())

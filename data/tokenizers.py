@@ -226,8 +226,11 @@ def digest(tokenizer: Tokenizer | None) -> str:
     return hashlib.sha256(tokenizer.to_json().encode()).hexdigest()
 
 
-def adopt(source: str) -> Tokenizer:
+def adopt(source: str, allow: Sequence[str] = ()) -> Tokenizer:
     """The tokenizer of what a run starts from (`config.init`).
+
+    Args:
+      allow: fields of config.json that may be passed over.
 
     Raises:
       UserError: it has none.
@@ -239,7 +242,7 @@ def adopt(source: str) -> Tokenizer:
     from transformer.hf import architecture, files, pretrained
 
     directory = files.locate(source)
-    made = architecture.read(architecture.values_of(directory))
+    made = architecture.read(architecture.values_of(directory), any_head=True, allow=allow)
     tokenizer = pretrained.read_tokenizer(directory, made)
     if tokenizer is None:
         raise UserError(

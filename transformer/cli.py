@@ -8,6 +8,7 @@ import ast
 import difflib
 import importlib.util
 import inspect
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -119,6 +120,11 @@ def override(config: ml_collections.ConfigDict, overrides: dict[str, str]) -> No
     """
     for name, text in overrides.items():
         *groups, last = name.split('.')
+        if groups == ['model', 'hf'] and 'hf' in config.get('model', {}):
+            # Fields of another's config.json, which its family checks.
+            with config.model.hf.unlocked():
+                config.model.hf[last] = _json(text)
+            continue
         node = config
         for group in groups:
             node = node.get(group) if isinstance(node, ml_collections.ConfigDict) else None
@@ -153,10 +159,11 @@ def _names(config: ml_collections.ConfigDict, prefix: str = '') -> list[str]:
     return names
 
 
-def _literal(text: str) -> Any:
+def _json(text: str) -> Any:
+    """A JSON value; what is none is a string."""
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+        return json.loads(text)
+    except ValueError:
         return text
 
 
@@ -171,8 +178,6 @@ def _convert(text: str, old: Any) -> Any:
         return float(text)
     if isinstance(old, str):
         return text
-    if old is None:  # a null of a config.json may become anything
-        return {'true': True, 'false': False, 'null': None}.get(text, _literal(text))
     value = ast.literal_eval(text)
     if not isinstance(value, list | tuple):
         raise TypeError(text)

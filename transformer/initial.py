@@ -1,6 +1,7 @@
 """What a run starts from instead of random numbers: a checkpoint, ours or Hugging Face's."""
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import flax.traverse_util
 import jax
 import ml_collections
+import numpy as np
 
 from transformer import paths, workdir
 from transformer.errors import UserError
@@ -22,13 +24,19 @@ def is_run(source: str) -> bool:
     return (Path(source) / workdir.TASK).is_file()
 
 
-def adopt(config: ml_collections.ConfigDict, source: str) -> None:
+def adopt(config: ml_collections.ConfigDict, source: str, directory: Path) -> None:
     """Gives `config` the model of `source`, and says that its tokenizer is used, in place.
+
+    Args:
+      directory: of the run. Where it has begun with `source`, it has the model itself.
 
     Raises:
       UserError: there is no such directory, or its config.json is of no known family.
     """
-    if is_run(source):
+    begun = workdir.read_config(directory) if workdir.has_checkpoint(directory) else {}
+    if begun and begun.get('init') == source:
+        config.model = begun.model
+    elif is_run(source):
         config.model = workdir.read_config(Path(source)).model
     else:
         from transformer.hf import architecture, files
@@ -61,9 +69,10 @@ def params(
     """
     layout = {path: x.sharding for path, x in paths.leaves(params).items()}
     if is_run(experiment.init):
-        found = _of_run(experiment.init, layout, params, model)
+        found, theirs = _of_run(experiment.init, layout, params, model)
     else:
-        found = _of_checkpoint(experiment, params, layout, classes)
+        found, theirs = _of_checkpoint(experiment, params, layout, classes)
+    found = by_name(found, theirs, classes)
     fresh = sorted(path for path in layout if path not in found)
     body = [path for path in fresh if not path.startswith('head/')]
     if body:
@@ -76,16 +85,42 @@ def params(
     return flax.traverse_util.unflatten_dict(whole, sep='/'), fresh
 
 
-def _of_checkpoint(experiment, fresh, layout, classes) -> dict[str, jax.Array]:
+def by_name(
+    found: Mapping[str, jax.Array], theirs: tuple[str, ...], mine: tuple[str, ...]
+) -> dict[str, jax.Array]:
+    """Parameters whose scores of classes stand in our order; without them where names differ.
+
+    Names such as LABEL_0 say nothing: the order is taken as it is.
+    """
+    named = [name for name in theirs if not re.fullmatch(r'LABEL_\d+', name)]
+    if not mine or theirs == mine or not named:
+        return dict(found)
+    scores = re.compile(r'head/(classes|distilled)/(kernel|bias)')
+    if sorted(theirs) != sorted(mine):
+        return {path: x for path, x in found.items() if not scores.fullmatch(path)}
+    order = np.array([theirs.index(name) for name in mine])
+    return {
+        path: jax.device_put(x[..., order], x.sharding) if scores.fullmatch(path) else x
+        for path, x in found.items()
+    }
+
+
+Found = tuple[dict[str, jax.Array], tuple[str, ...]]  # parameters by path, names of classes
+
+
+def _of_checkpoint(experiment, fresh, layout, classes) -> Found:
     from transformer.hf import files, weights
+    from transformer.hf.settings import Settings
 
+    directory = files.locate(experiment.init)
+    theirs = Settings(files.read_json(directory / files.CONFIG)).labels
     made = experiment.model.architecture(experiment.objective.HEAD, classes)
-    with files.Tensors(files.locate(experiment.init)) as tensors:
+    with files.Tensors(directory) as tensors:
         pieces, _ = weights.check(tensors, made.pieces(fresh), made, fresh=True)
-        return weights.load(tensors, pieces, made, layout, 'float32')
+        return weights.load(tensors, pieces, made, layout, 'float32'), theirs
 
 
-def _of_run(source: str, layout: Mapping[str, Any], fresh, model) -> dict[str, jax.Array]:
+def _of_run(source: str, layout: Mapping[str, Any], fresh, model) -> Found:
     from transformer import restore
 
     run = restore.load(Path(source), None, 'best')
@@ -96,7 +131,7 @@ def _of_run(source: str, layout: Mapping[str, Any], fresh, model) -> dict[str, j
         for path, x in paths.leaves(run.params).items()
         if shapes.get(path) == x.shape and (same_head or not path.startswith('head/'))
     }
-    return {path: jax.device_put(x, layout[path]) for path, x in same.items()}
+    return {path: jax.device_put(x, layout[path]) for path, x in same.items()}, run.classes
 
 
 def refuse_imported(directory: Path) -> None:

@@ -161,10 +161,9 @@ def test_unknown_architecture(directory):
 def test_without_a_named_architecture_the_tensors_tell_it(directory):
     set_config(directory, architectures=None)
     assert hf.load(directory).architecture.name == 'GPT2LMHeadModel'
-    untied = {'score.weight': np.ones((2, 16), np.float32)}
-    change_tensors(directory, lambda t: t.update(untied))
-    set_config(directory, tie_word_embeddings=False)  # there is no lm_head
-    assert hf.load(directory).architecture.name == 'GPT2Model'
+    classes = {'score.weight': np.ones((2, 16), np.float32)}
+    change_tensors(directory, lambda t: t.update(classes))
+    assert hf.load(directory).architecture.name == 'GPT2ForSequenceClassification'
 
 
 def test_unknown_option_is_named_and_can_be_allowed(directory):
@@ -186,6 +185,47 @@ def test_known_option_with_a_value_that_is_not_implemented(directory):
 def test_option_of_the_wrong_type(directory, value):
     set_config(directory, n_layer=value)
     refused(directory, 'n_layer', 'a whole number above 0')
+
+
+@pytest.mark.parametrize(
+    ('fields', 'phrase'),
+    [
+        ({'id2label': ['a', 'b']}, 'id2label'),
+        ({'id2label': {'0': 'a', '5': 'b'}}, 'id2label'),
+        ({'id2label': {'x': 'a'}}, 'id2label'),
+        ({'id2label': {'0': ['a'], '1': None}}, 'id2label'),
+        ({'id2label': {'0': 'a', '1': 'b'}, 'num_labels': 5}, 'num_labels=5'),
+        ({'id2label': None, 'num_labels': '3'}, "num_labels='3'"),
+        ({'activation_function': ['gelu']}, 'activation_function'),
+        ({'n_inner': '64'}, "n_inner='64'"),
+        ({'n_head': 10**30}, 'n_head'),
+        ({'layer_norm_epsilon': float('nan')}, 'layer_norm_epsilon'),
+        ({'model_type': []}, 'model_type'),
+    ],
+)
+def test_fields_that_hold_what_they_cannot(fields, phrase, tmp_path):
+    shutil.copytree(FIXTURES / 'gpt2' / 'classes', tmp_path / 'classes')
+    set_config(tmp_path / 'classes', **fields)
+    refused(tmp_path / 'classes', phrase)
+
+
+def test_tensor_that_is_there_twice(directory):
+    index = shard(directory)
+    first, second = sorted(set(index['weight_map'].values()))
+    tensors = safetensors.numpy.load_file(directory / second)
+    tensors |= safetensors.numpy.load_file(directory / first)
+    safetensors.numpy.save_file(tensors, directory / second)
+    refused(directory, 'is there twice', first, second)
+
+
+def test_bytes_are_no_parameters(directory):
+    name = 'transformer.h.1.mlp.c_fc.weight'
+    change_tensors(directory, lambda t: t.update({name: t[name].astype(np.uint8)}))
+    refused(directory, name, 'U8')
+
+
+def test_a_revision_is_of_a_hub_id(directory):
+    refused(directory, "revision='main'", 'hub id', revision='main')
 
 
 def test_damaged_config(directory):
@@ -273,6 +313,12 @@ IDS = np.array([[3, 4, 5]])
         ({'input_ids': IDS, 'attention_mask': IDS}, ('other numbers than 0 and 1',)),
         ({'input_ids': IDS, 'pixel_values': IDS}, ('pixel_values is no input',)),
         ({'input_ids': np.ones((1, 25), int)}, ('25', '24')),
+        ({'input_ids': [[1, 2], [3]]}, ('input_ids', 'different lengths')),
+        ({'input_ids': [['a', 'b']]}, ('input_ids', 'accepted: numbers')),
+        ({'input_ids': IDS, 'position_ids': IDS + 90}, ('position_ids', '93', '0 to 23')),
+        ({'input_ids': IDS, 'position_ids': -IDS}, ('position_ids', '-3')),
+        ({'input_ids': IDS, 'position_ids': IDS / 2}, ('position_ids', 'whole numbers')),
+        ({'input_ids': IDS, 'position_ids': IDS[:, :2]}, ('position_ids', '(1, 2)')),
     ],
 )
 def test_inputs_that_the_model_cannot_read(inputs, phrases):

@@ -125,3 +125,57 @@ def test_a_decoder_classifies_at_the_last_token_that_is_no_padding():
     padded = np.concatenate([IDS[:, :8], np.zeros((2, 4), int)], axis=1)  # and no mask is given
     short = loaded(input_ids=IDS[:, :8]).logits
     np.testing.assert_allclose(loaded(input_ids=padded).logits, short, rtol=1e-5, atol=1e-5)
+
+
+def with_tensors(source, target, change):
+    """A copy of a directory with other tensors."""
+    shutil.copytree(source, target)
+    tensors = safetensors.numpy.load_file(source / 'model.safetensors')
+    change(tensors)
+    safetensors.numpy.save_file(tensors, target / 'model.safetensors')
+    return target
+
+
+@pytest.mark.parametrize(
+    ('name', 'kernel', 'table'),
+    [
+        ('gpt2/lm', 'lm_head.weight', 'transformer.wte.weight'),
+        (
+            'bert/masked',
+            'cls.predictions.decoder.weight',
+            'bert.embeddings.word_embeddings.weight',
+        ),
+    ],
+)
+def test_a_head_of_its_own_is_read_whatever_the_config_says(name, kernel, table, tmp_path):
+    tied = hf.load(FIXTURES / name, dtype='float32')
+    same = with_tensors(
+        FIXTURES / name, tmp_path / 'same', lambda t: t.update({kernel: t[table].copy()})
+    )
+    own = with_tensors(FIXTURES / name, tmp_path / 'own', lambda t: t.update({kernel: -t[table]}))
+    if name == 'bert/masked':  # what version 5 saves beside it
+        bias = {'cls.predictions.decoder.bias': tied.params['head']['bias']}
+        for path in (same, own):
+            tensors = safetensors.numpy.load_file(path / 'model.safetensors')
+            tensors |= {key: np.asarray(x) for key, x in bias.items()}
+            safetensors.numpy.save_file(tensors, path / 'model.safetensors')
+    expected = np.asarray(tied(input_ids=IDS).logits)
+    np.testing.assert_array_equal(hf.load(same)(input_ids=IDS).logits, expected)
+    assert 'kernel' not in hf.load(same).params['head'] if 'head' in hf.load(same).params else True
+    bias = np.asarray(tied.params['head']['bias']) if 'head' in tied.params else 0.0
+    negative = -(expected - bias) + bias
+    np.testing.assert_allclose(hf.load(own)(input_ids=IDS).logits, negative, rtol=1e-4, atol=1e-4)
+
+
+def test_scores_of_classes_go_by_their_names():
+    from transformer.initial import by_name
+
+    kernel = jax.numpy.arange(6.0).reshape(2, 3)
+    found = {'head/classes/kernel': kernel, 'stack/norm/scale': kernel}
+    theirs = ('pos', 'neu', 'neg')
+    moved = by_name(found, theirs, ('neg', 'neu', 'pos'))
+    np.testing.assert_array_equal(moved['head/classes/kernel'], kernel[:, ::-1])
+    np.testing.assert_array_equal(moved['stack/norm/scale'], kernel)
+    assert set(by_name(found, theirs, ('a', 'b', 'c'))) == {'stack/norm/scale'}
+    for names in (theirs, ('LABEL_0', 'LABEL_1', 'LABEL_2')):
+        np.testing.assert_array_equal(by_name(found, names, theirs)['head/classes/kernel'], kernel)

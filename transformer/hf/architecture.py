@@ -47,6 +47,11 @@ class Architecture:
         return None if make is None else make(Settings(self.values))
 
     @property
+    def pad(self) -> int | None:
+        """The padding token, or None."""
+        return self.values.get('pad_token_id', self.family.pad)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Names of the classes, where the head scores classes."""
         scores = self.head.kind in ('class', 'token_class')
@@ -97,15 +102,44 @@ def values_of(directory: Path) -> dict[str, Any]:
       UserError: it is missing, damaged or of no known family.
     """
     values = files.read_json(directory / files.CONFIG)
-    settle = table.family_of(values).settle
-    if settle is None:
-        return values
+    family = table.family_of(values)
     with files.Tensors(directory) as tensors:
-        return settle(values, tensors)
+        values = values | _untied(values, family, tensors)
+        return values if family.settle is None else family.settle(values, tensors)
+
+
+def _untied(values: Mapping[str, Any], family: Family, tensors: files.Tensors) -> dict[str, Any]:
+    """A head with a kernel that is not the table of tokens is not tied, whatever the file says."""
+    s = Settings(values)
+    rules = [rule for head in family.heads.values() for rule in _rules(family, head, s)]
+    there = {
+        ours: [rule.theirs for rule in rules if rule.ours == ours and rule.theirs in tensors]
+        for ours in ('tokens/table', 'head/kernel')
+    }
+    tables, kernels = there.values()
+    if not tables or not kernels:
+        return {}
+    same = np.array_equal(tensors.read(tables[0]), tensors.read(kernels[0]))
+    return {} if same else {'tie_word_embeddings': False}
+
+
+def _rules(family: Family, head: Head, settings: Settings) -> tuple[Rule, ...]:
+    """Of a class, and of the same with the names of the base class."""
+    try:
+        return (
+            *family.rules_of(head, settings),
+            *family.rules_of(dataclasses.replace(head, base=True), settings),
+        )
+    except (TypeError, ValueError, AttributeError):  # settings that `read` will refuse
+        return ()
 
 
 def read(
-    values: Mapping[str, Any], name: str = '', kind: str = '', allow: Iterable[str] = ()
+    values: Mapping[str, Any],
+    name: str = '',
+    kind: str = '',
+    allow: Iterable[str] = (),
+    any_head: bool = False,
 ) -> Architecture:
     """The architecture that a config.json describes.
 
@@ -114,15 +148,18 @@ def read(
       name: of the class; '' means the one that the file names.
       kind: of the head that is wanted instead of the file's, or ''.
       allow: fields that may be passed over.
+      any_head: whether the head does not matter: one of the family's where none is named.
 
     Raises:
       UserError: an unknown family or class, or a field that is not implemented.
     """
     family = table.family_of(values)
     listed = values.get('architectures') or []
-    name = name or (listed[0] if isinstance(listed, Sequence) and listed else '')
+    name = name or str(listed[0] if isinstance(listed, Sequence) and listed else '')
     if kind:
         name = family.class_for(kind, name)
+    if any_head and name not in family.heads:
+        name = next(iter(family.heads))
     if name not in family.heads:
         known = ', '.join(family.heads)
         raise UserError(
@@ -130,9 +167,16 @@ def read(
             f'accepted (architecture=...): {known}'
         )
     head, settings = family.heads[name], Settings(values, allow)
-    config = (head.body or family.body)(settings)
-    if head.make is not None:
-        config = dataclasses.replace(config, head=head.make(settings))
+    try:
+        config = (head.body or family.body)(settings)
+        if head.make is not None:
+            config = dataclasses.replace(config, head=head.make(settings))
+    except UserError:
+        raise
+    except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:
+        raise UserError(
+            f'config.json: a field of {family.model_type} holds what it cannot: {error}'
+        ) from None
     if head.kind not in ('tokens', 'masked'):
         settings.ignore('tie_word_embeddings')
     settings.finish()

@@ -39,7 +39,7 @@ def read_json(file: Path) -> dict[str, Any]:
         found = json.loads(file.read_text(encoding='utf-8'))
     except FileNotFoundError:
         raise UserError(f'there is no {file}') from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f'{file} cannot be read: {error}') from None
     if not isinstance(found, dict):
         raise UserError(f'{file} holds a {type(found).__name__}; accepted: a JSON object')
@@ -52,7 +52,11 @@ def locate(path: str | Path, revision: str | None = None) -> Path:
     Raises:
       UserError: there is neither, or the hub cannot be reached.
     """
+    if len(str(path)) > 4000:
+        raise UserError(f'there is no directory {str(path)[:80]}...')
     directory = Path(path).expanduser()
+    if directory.is_dir() and revision is not None:
+        raise UserError(f'revision={revision!r} is of a hub id; {path} is a directory')
     if directory.is_dir():
         if not (directory / CONFIG).is_file():
             raise UserError(f'{directory} is no checkpoint: it has no {CONFIG}')
@@ -102,7 +106,10 @@ class Tensors:
             held = set(self._open(file)[0].keys())
             for name in sorted(expected - held):
                 raise UserError(f'{directory / file} lacks tensor {name!r}, which {INDEX} lists')
-            for name in held:
+            for name in sorted(held):
+                if _modern(name) in self._names:
+                    name, other = _modern(name), self._names[_modern(name)][0]
+                    raise UserError(f'{directory}: {name!r} is there twice, in {other} and {file}')
                 self._names[_modern(name)] = file, name
 
     def _listed(self) -> dict[str, set[str]]:

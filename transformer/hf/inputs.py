@@ -8,6 +8,7 @@ import numpy as np
 from transformer.errors import UserError
 from transformer.hf.architecture import Architecture
 from transformer.hf.settings import Settings
+from transformer.positions import LearnedConfig
 
 TEXT = ('input_ids', 'attention_mask', 'position_ids', 'token_type_ids')
 DECODER = ('decoder_input_ids', 'decoder_attention_mask')
@@ -26,13 +27,13 @@ def batch_of(architecture: Architecture, inputs: Mapping[str, Any]) -> dict[str,
       UserError: an unknown or missing name, a wrong shape, a token or a place that there is not.
     """
     known = NAMES[architecture.shape]
-    given = {name: np.asarray(x) for name, x in inputs.items() if x is not None}
+    given = {name: _array(name, x) for name, x in inputs.items() if x is not None}
     for name in given:
         if name not in known:
             raise UserError(f'{name} is no input of {architecture.name}; accepted: {known}')
     if architecture.shape == 'vision':
         return {'images': _images(architecture, given)}
-    batch = _row(architecture, given, '', 'context')
+    batch = _row(architecture, given, '')
     if architecture.shape == 'decoder' and architecture.head.kind == 'class':
         batch['segment_ids'] = batch['segment_ids'] * _to_the_text(architecture, batch['inputs'])
     types = getattr(architecture.config, 'embed', None)
@@ -54,7 +55,10 @@ def _target(architecture: Architecture, given: Mapping[str, np.ndarray]) -> dict
         first_B = FIRST[family.shifted[kind]](source_BS, architecture)
         shifted_BS = np.concatenate([first_B[:, None], source_BS[:, :-1]], axis=1)
         given = dict(given) | {'decoder_input_ids': shifted_BS}
-    row = _row(architecture, given, 'decoder_', 'target_context')
+    row = _row(architecture, given, 'decoder_')
+    rows, sources = len(row['inputs']), len(source_BS)
+    if rows != sources:
+        raise UserError(f'decoder_input_ids have {rows} rows; accepted: {sources}, as input_ids')
     if kind == 'class':
         row['segment_ids'] = row['segment_ids'] * _to_the_end(architecture, source_BS, row)
     return {f'decoder_{name}': x for name, x in row.items()}
@@ -62,7 +66,7 @@ def _target(architecture: Architecture, given: Mapping[str, np.ndarray]) -> dict
 
 def _to_the_text(architecture: Architecture, inputs_BT: np.ndarray) -> np.ndarray:
     """1 up to the last token that is no padding, which such a head reads; 0 behind it."""
-    text_BT = inputs_BT != architecture.values.get('pad_token_id')
+    text_BT = inputs_BT != architecture.pad
     return text_BT[:, ::-1].cumsum(axis=1)[:, ::-1] > 0
 
 
@@ -81,7 +85,7 @@ def _start(source_BS: np.ndarray, architecture: Architecture) -> np.ndarray:
 
 
 def _last(source_BS: np.ndarray, architecture: Architecture) -> np.ndarray:
-    pad = architecture.values.get('pad_token_id')
+    pad = architecture.pad
     if pad is None:
         raise UserError('config.json: pad_token_id is missing; give decoder_input_ids')
     places_B = np.maximum((source_BS != pad).sum(axis=1) - 1, 0)
@@ -93,7 +97,7 @@ def _last(source_BS: np.ndarray, architecture: Architecture) -> np.ndarray:
 FIRST = {'start': _start, 'last': _last}
 
 
-def _row(architecture: Architecture, given, prefix: str, context: str) -> dict[str, np.ndarray]:
+def _row(architecture: Architecture, given, prefix: str) -> dict[str, np.ndarray]:
     name = f'{prefix}input_ids'
     if name not in given:
         raise UserError(f'{name} are missing; accepted: {NAMES[architecture.shape]}')
@@ -114,14 +118,35 @@ def _row(architecture: Architecture, given, prefix: str, context: str) -> dict[s
     if architecture.family.places == 'seen':
         places_BT = np.where(mask_BT > 0, np.cumsum(mask_BT, axis=1) - 1, -1).astype(np.int32)
     if not prefix and 'position_ids' in given:
-        places_BT = np.broadcast_to(given['position_ids'], ids_BT.shape).astype(np.int32)
-        offset = architecture.position_offset if architecture.family.places == 'real' else 0
-        places_BT = places_BT - np.int32(offset)
+        places_BT = _places(architecture, given['position_ids'], ids_BT.shape)
     return {
         'inputs': ids_BT.astype(np.int32),
         'positions': places_BT,
         'segment_ids': mask_BT.astype(np.int32),
     }
+
+
+def _places(architecture: Architecture, given: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Places as the caller numbers them, in our numbers."""
+    offset = architecture.position_offset if architecture.family.places == 'real' else 0
+    if not np.issubdtype(given.dtype, np.integer):
+        raise UserError(f'position_ids are {given.dtype}; accepted: whole numbers')
+    if given.shape not in (shape, (1, shape[1]), shape[1:]):
+        raise UserError(f'position_ids has shape {given.shape}; accepted: {shape}')
+    table = getattr(architecture.config, 'embed', None) and architecture.config.embed.positions
+    if isinstance(table, LearnedConfig):
+        _check_range('position_ids', given, table.length + offset)
+    return np.broadcast_to(given, shape).astype(np.int32) - np.int32(offset)
+
+
+def _array(name: str, x: Any) -> np.ndarray:
+    try:
+        found = np.asarray(x)
+    except ValueError:  # rows of different lengths
+        raise UserError(f'{name} has rows of different lengths; accepted: an array') from None
+    if found.dtype.kind not in 'biuf' and found.dtype.name != 'bfloat16':
+        raise UserError(f'{name} is an array of {found.dtype}; accepted: numbers')
+    return found
 
 
 def _images(architecture: Architecture, given) -> np.ndarray:

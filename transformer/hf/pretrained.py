@@ -146,7 +146,7 @@ def load(
     Args:
       path: a directory with config.json and model.safetensors (or shards and their index).
       mesh: where the parameters lie, by the rules of `transformer.sharding`; None means on one
-        device. `sharding.make_mesh(MeshConfig(fsdp=-1))` shares them among all.
+        device. `sharding.make_mesh(MeshConfig(data=1, fsdp=-1))` shares them among all.
       dtype: of parameters and of the arithmetic, such as 'float32'; None means the checkpoint's.
       architecture: a class of the family instead of the one that config.json names; where it names
         none, it is the first whose tensors are all there.

@@ -19,6 +19,7 @@ from transformer.experiment import Experiment, default_config
 from transformer.hf import native, pretrained
 from transformer.hf.architecture import Architecture
 from transformer.hf.pretrained import Pretrained
+from transformer.hf.settings import refusal
 from transformer.models.imported import ImportedOptions, settings
 from transformer.step import TrainState
 
@@ -97,6 +98,10 @@ def objective_of(made: Architecture) -> str:
     Raises:
       UserError: there is none.
     """
+    problem = made.values.get('problem_type')
+    if made.labels and problem not in (None, 'single_label_classification'):
+        accepted = 'null or single_label_classification, of which exactly one class is true'
+        raise refusal('problem_type', problem, accepted)
     kind = OBJECTIVES.get((made.head.kind, made.shape))
     if kind is None:
         heads = made.family.heads.items()
@@ -164,6 +169,9 @@ def of_run(directory: Path, checkpoint: str = 'best', dtype: str = 'float32') ->
     if (directory / workdir.TOKENIZER).is_file():
         tokenizer = read_tokenizer(directory / workdir.TOKENIZER)
     values = initial.original_config(directory) | dict(made.values)
+    if run.classes:  # said by id2label; the loss was that of one class out of many
+        for name in ('num_labels', '_num_labels', 'problem_type'):
+            values.pop(name, None)
     if not isinstance(options, ImportedOptions) and tokenizer is not None:
         # Ours begins and ends texts, and what a decoder writes, with one token, and has no padding.
         end = tokenizer.eos

@@ -1,6 +1,7 @@
 """A config.json, read so that nothing in it is passed over: what nobody asked for is an error."""
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -147,15 +148,20 @@ class Settings:
           UserError: it is missing and has no default, or is something else.
         """
         value = self.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**31:
             raise refusal(name, value, 'a whole number above 0')
         return value
+
+    def size_or(self, name: str, otherwise: int) -> int:
+        """A whole number above 0; null, 0 and nothing mean `otherwise`."""
+        return self.size(name) if self.get(name) not in (None, 0, False) else otherwise
 
     def number(self, name: str, default: float) -> float:
         """A number."""
         value = self.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise refusal(name, value, 'a number')
+        known = isinstance(value, int | float) and not isinstance(value, bool)
+        if not known or not math.isfinite(value):
+            raise refusal(name, value, 'a finite number')
         return float(value)
 
     def rate(self, name: str, default: float = 0.0) -> float:
@@ -175,7 +181,7 @@ class Settings:
     def activation(self, name: str, default: str) -> str:
         """Our name of an activation."""
         value = self.get(name, default)
-        if value not in ACTIVATIONS:
+        if not isinstance(value, str) or value not in ACTIVATIONS:
             raise refusal(name, value, f'one of {", ".join(ACTIVATIONS)}')
         return ACTIVATIONS[value]
 
@@ -192,11 +198,18 @@ class Settings:
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the classes, by their numbers."""
-        names = self.values.get('id2label')
+        names, count = self.values.get('id2label'), self.values.get('num_labels')
+        if count is not None and (type(count) is not int or count < 1):
+            raise refusal('num_labels', count, 'a whole number above 0')
         if names is None:
-            count = self.values.get('num_labels', 2)
-            return tuple(f'LABEL_{i}' for i in range(count))
-        return tuple(str(names[key]) for key in sorted(names, key=int))
+            return tuple(f'LABEL_{i}' for i in range(count or 2))
+        if not isinstance(names, Mapping) or sorted(names) != sorted(map(str, range(len(names)))):
+            raise refusal('id2label', names, 'an object with the keys "0", "1" and so on')
+        if any(not isinstance(label, str | int | float) for label in names.values()):
+            raise refusal('id2label', names, 'names as strings')
+        if count not in (None, len(names)):
+            raise refusal('num_labels', count, f'{len(names)}, as id2label says')
+        return tuple(str(names[str(i)]) for i in range(len(names)))
 
     def finish(self) -> None:
         """Raises a `UserError` for a field that changes, or may change, what is computed."""
@@ -206,9 +219,9 @@ class Settings:
         for name, value in self.values.items():
             if name not in self._asked and name not in HARMLESS:
                 near = difflib.get_close_matches(name, sorted(self._asked), n=1)
-                hint = f'; did you mean {near[0]!r}?' if near else ''
+                hint = f' (did you mean {near[0]!r}?)' if near else ''
                 raise UserError(
-                    f'config.json: {name}={value!r} is not known to this family{hint} If it '
+                    f'config.json: {name}={value!r} is not known to this family{hint}. If it '
                     f'changes nothing that is computed, allow it: allow={[name]!r}, --allow={name}'
                 )
 

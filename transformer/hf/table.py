@@ -63,6 +63,7 @@ class Family:
         the decoder where the source has its last one.
       shifted: kinds of heads whose decoder, where a caller gives it nothing, reads the source
         again, shifted right by one; and what it then reads first, a key of `inputs.FIRST`.
+      pad: the padding token where config.json does not say, or None.
       copies: tensors that files may hold under several names, without the prefix: any of them
         stands in for a missing one, and they must be equal.
       absent: tensors that files may lack, without the prefix, and how they are made of their shape.
@@ -82,6 +83,7 @@ class Family:
     places: str = 'all'
     start: Callable[[Settings], int] | None = None
     end: Callable[[Settings], int] | None = None
+    pad: int | None = None
     shifted: Mapping[str, str] = dataclasses.field(default_factory=dict)
     copies: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     absent: Mapping[str, Callable[[tuple[int, ...]], Any]] = dataclasses.field(default_factory=dict)
@@ -135,7 +137,7 @@ def family_of(config: Mapping[str, Any]) -> Family:
       UserError: it names none, or one that is not here.
     """
     name, known = config.get('model_type'), families()
-    if name in known:
+    if isinstance(name, str) and name in known:
         return known[name]
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
     hint = f'; the nearest is {near[0]!r}' if near else ''

@@ -91,6 +91,10 @@ def check(
         used.update(there)
         if fresh and piece.path.startswith('head/') and (absent or misfits):
             continue
+        for name in there:
+            if (kind := tensors.dtype(name)) not in DTYPES:
+                accepted = ', '.join(DTYPES)
+                raise UserError(f'tensor {name!r} has type {kind}; accepted: {accepted}')
         missing += absent
         wrong += [f'{n!r} is {tensors.shape(n)}, not {piece.their_shape}' for n in misfits]
         held.append(piece)
@@ -107,16 +111,17 @@ def check(
 
 
 def class_of(values: Mapping[str, Any], tensors: Tensors, allow: Iterable[str]) -> str:
-    """The first class of the family whose tensors are all in the files; '' for none."""
+    """The class of the family whose tensors are all in the files, and the most; '' for none."""
+    fits: dict[str, int] = {}
     for name in table.family_of(values).heads:
         made = architectures.read(values, name, allow=allow)
         model = made.model(Sizes(vocab=0, context=made.longest()))
         try:
-            check(tensors, made.pieces(architectures.shapes(model)), made)
+            _, left = check(tensors, made.pieces(architectures.shapes(model)), made)
         except UserError:
             continue
-        return name
-    return ''
+        fits[name] = len(left)
+    return min(fits, key=fits.get, default='')
 
 
 def _patterns(

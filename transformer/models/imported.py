@@ -8,7 +8,7 @@ from transformer.errors import ConfigError, UserError
 from transformer.models.assemble import Sizes
 
 # Fields of a config.json that are no settings: names, which `task.json` keeps, and remarks.
-NO_SETTINGS = ('id2label', 'label2id', 'num_labels', 'task_specific_params', 'auto_map')
+NO_SETTINGS = ('id2label', 'label2id', 'num_labels', 'problem_type')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +16,7 @@ class ImportedOptions:
     """`config.model` of the family 'imported'.
 
     Attributes:
-      hf: the config.json; every field can be set by its own name, such as
+      hf: the config.json; every field of the family can be set by its own name, such as
         `--config.model.hf.attention_dropout=0.1`.
       allow: fields of it that may be passed over though they are not known.
       attention: 'auto', or a key of `ops.attention.BACKENDS`.
@@ -85,4 +85,7 @@ class ImportedOptions:
 
 def settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """What of a config.json goes into `config.model.hf`."""
-    return {name: value for name, value in values.items() if name not in NO_SETTINGS}
+    from transformer.hf.settings import HARMLESS
+
+    remark = lambda name, value: name in HARMLESS and isinstance(value, Mapping)  # noqa: E731
+    return {k: v for k, v in values.items() if k not in NO_SETTINGS and not remark(k, v)}

@@ -152,7 +152,7 @@ def _scaling(
         return Proportional(part, number('factor', 1.0))
     original = number('original_max_position_embeddings', longest)
     # Phi-3 and what followed it have the length outside, and there it counts.
-    original = s.get('original_max_position_embeddings') or original
+    original = s.size_or('original_max_position_embeddings', original)
     if kind == 'llama3':
         low, high = number('low_freq_factor'), number('high_freq_factor')
         return Llama3(number('factor'), low, high, original)

@@ -90,7 +90,7 @@ FAMILIES = (
         body,
         BODY,
         'transformer.',
-        decoder_heads('Bloom', token_head, own_or_hidden(0.1)),
+        decoder_heads('Bloom', token_head, own_or_hidden(0.0)),
         unused=(r'lm_head\.weight',),
     ),
 )

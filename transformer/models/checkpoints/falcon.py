@@ -29,7 +29,7 @@ ROPE = ('rope_parameters', 'rope_scaling', 'rope_theta')
 def sizes(s: Settings) -> tuple[int, int]:
     """N and K, heads of queries and of keys."""
     heads = s.size('num_attention_heads', 71)
-    own = s.get('num_kv_heads') or heads
+    own = s.size_or('num_kv_heads', heads)
     if s.flag('new_decoder_architecture', False):
         s.ignore('multi_query')
         if heads % own:
@@ -73,7 +73,7 @@ def body(s: Settings) -> TransformerConfig:
         dropout=weights if alibi else 0.0,
     )
     mlp = MLPConfig(
-        s.get('ffn_hidden_size') or 4 * width, s.activation('activation', 'gelu'), bias=bias
+        s.size_or('ffn_hidden_size', 4 * width), s.activation('activation', 'gelu'), bias=bias
     )
     block = BlockConfig(
         attention,
@@ -138,7 +138,7 @@ FAMILIES = (
         body,
         rules,
         'transformer.',
-        decoder_heads('Falcon', token_head, own_or_hidden(0.1)),
+        decoder_heads('Falcon', token_head, own_or_hidden(0.0)),
         unused=(r'lm_head\.weight', r'h\.\d+\.self_attention\.rotary_emb\.inv_freq'),
     ),
 )

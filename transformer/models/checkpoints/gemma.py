@@ -92,8 +92,8 @@ SANDWICH = (
 )
 
 FAMILIES = (
-    llama.family('gemma', gemma, llama.heads('Gemma', GEMMA, answers=None)),
+    llama.family('gemma', gemma, llama.heads('Gemma', GEMMA, answers=None), pad=0),
     llama.family(
-        'gemma2', gemma2, llama.heads('Gemma2', GEMMA2, capped_head, answers=None), SANDWICH
+        'gemma2', gemma2, llama.heads('Gemma2', GEMMA2, capped_head, answers=None), SANDWICH, 0
     ),
 )

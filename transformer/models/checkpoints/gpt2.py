@@ -49,7 +49,7 @@ def body(s: Settings) -> TransformerConfig:
             dropout=s.rate('attn_pdrop', 0.1),
         )
         mlp = MLPConfig(
-            s.get('n_inner') or 4 * width,
+            s.size_or('n_inner', 4 * width),
             s.activation('activation_function', 'gelu_new'),
             bias=True,
         )

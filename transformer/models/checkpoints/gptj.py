@@ -38,7 +38,7 @@ def body(s: Settings) -> TransformerConfig:
         dropout=s.rate('attn_pdrop'),
     )
     mlp = MLPConfig(
-        s.get('n_inner') or 4 * width, s.activation('activation_function', 'gelu_new'), bias=True
+        s.size_or('n_inner', 4 * width), s.activation('activation_function', 'gelu_new'), bias=True
     )
     block = BlockConfig(
         attention, mlp, layer_norm, residual='parallel', dropout=s.rate('resid_pdrop')

@@ -200,8 +200,10 @@ def family(
     body: Callable[[Settings], TransformerConfig],
     heads: dict[str, Head],
     rules: Sequence[Rule] = BODY,
+    pad: int | None = None,
 ) -> Family:
-    return Family(model_type, 'decoder', body, tuple(rules), 'model.', heads, unused=UNUSED)
+    rules = tuple(rules)
+    return Family(model_type, 'decoder', body, rules, 'model.', heads, unused=UNUSED, pad=pad)
 
 
 def body(s: Settings) -> TransformerConfig:

@@ -20,7 +20,7 @@ from transformer.positions import LearnedConfig
 
 def body(s: Settings) -> TransformerConfig:
     width, heads = s.size('hidden_size', 768), s.size('num_attention_heads', 12)
-    token_width = s.get('word_embed_proj_dim') or width
+    token_width = s.size_or('word_embed_proj_dim', width)
     length, bias = s.size('max_position_embeddings', 2048), s.flag('enable_bias', True)
     before, bare = s.flag('do_layer_norm_before', True), s.flag('_remove_final_layer_norm', False)
     s.only('layerdrop', 0.0, 0)
@@ -89,5 +89,6 @@ FAMILIES = (
         decoder_heads('OPT', token_head),
         unused=(r'lm_head\.weight',),
         places='seen',
+        pad=1,
     ),
 )

@@ -20,12 +20,12 @@ from transformer.norms import LayerNormConfig
 
 def body(s: Settings) -> TransformerConfig:
     width, heads = s.size('hidden_size', 2048), s.size('num_attention_heads', 32)
-    head = s.get('head_dim') or head_width(width, heads)
+    head = s.size_or('head_dim', 0) or head_width(width, heads)
     layer_norm = LayerNormConfig(s.number('layer_norm_eps', 1e-5))
     s.ignore('classifier_dropout', 'hidden_dropout')  # of heads
     attention = AttentionConfig(
         heads,
-        s.get('num_key_value_heads') or heads,
+        s.size_or('num_key_value_heads', heads),
         head,
         rotary=rotary(s, head, share=0.5),
         qk_norm=layer_norm if s.flag('qk_layernorm', False) else None,

@@ -61,7 +61,7 @@ def body(s: Settings) -> EncoderDecoderConfig:
         'router_ignore_padding_tokens', 'add_router_probs', 'feed_forward_proj', 'is_gated_act'
     )
     layers = s.size('num_layers', 12)
-    depth = s.get('num_decoder_layers', 12) or layers
+    depth = s.size_or('num_decoder_layers', layers)
 
     def stack(side: str, layers: int):
         chosen = sparse(s, side, layers)

@@ -123,7 +123,7 @@ def body(s: Settings, default: dict[str, Any]) -> EncoderDecoderConfig:
     s.only('is_decoder', False)
     s.ignore('classifier_dropout', 'scale_decoder_outputs')  # of heads
     layers = s.size('num_layers', default['num_layers'])
-    depth = s.get('num_decoder_layers') or layers
+    depth = s.size_or('num_decoder_layers', layers)
     encoder = stack(s, default, layers, False, lambda _: mlp(s, default))
     decoder = stack(s, default, depth, True, lambda _: mlp(s, default))
     return whole(s, default, encoder, decoder)

@@ -40,7 +40,7 @@ def body(s: Settings, extra: int = 1) -> VisionConfig:
     attention = AttentionConfig(
         heads,
         heads,
-        s.get('head_dim') or head_width(width, heads),
+        s.size_or('head_dim', 0) or head_width(width, heads),
         bias=s.flag('qkv_bias', True),
         out_bias=True,
         dropout=s.rate('attention_probs_dropout_prob'),
