@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -111,15 +112,15 @@ def test_fine_tune_a_decoder_go_on_and_export(decoder, text, tmp_path):
     whole, halves = tmp_path / 'whole', tmp_path / 'halves'
     said = train('finetune_lm', whole, init=decoder, data__path=text)
     assert 'fresh: nothing' in said
-    train('finetune_lm', halves, init=decoder, data__path=text, steps=6, checkpoint_every=3)
+    copy = shutil.copytree(decoder, tmp_path / 'copy')
+    train('finetune_lm', halves, init=copy, data__path=text)
     found = losses(whole)
     assert found[6, 'train'] < found[1, 'train']
     assert found == losses(halves)
-    # The second half again, from the checkpoint of the first.
-    import shutil
-
+    # The second half again, from the checkpoint of the first; what it began with is gone.
     shutil.rmtree(halves / 'checkpoints' / '6')
-    train('finetune_lm', halves, init=decoder, data__path=text)
+    shutil.rmtree(copy)
+    train('finetune_lm', halves, init=copy, data__path=text)
     assert found == losses(halves)
     run('-m', 'transformer.hf', 'export', whole, tmp_path / 'out', '--checkpoint=latest')
     before, after = tensors(decoder), tensors(tmp_path / 'out')
