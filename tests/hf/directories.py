@@ -13,15 +13,17 @@ FIXTURES = Path(__file__).with_name('fixtures')
 LETTERS = 'abcdefghijklmnopqrstuvwxyz ,.'
 
 
-def with_tokenizer(name: str, target: Path, framed: bool) -> Path:
+def with_tokenizer(name: str, target: Path, framed: bool, sentinels: int = 0) -> Path:
     """A copy of a fixture with a tokenizer of letters that fits its 43 tokens.
 
     Args:
+      sentinels: how many of T5's marks it has.
       framed: whether texts stand between [CLS] and [SEP].
     """
     shutil.copytree(FIXTURES / name, target)
     shutil.rmtree(target / 'kept')
     specials = ['[PAD]', '[CLS]', '[SEP]', '[MASK]', '[UNK]']
+    specials += [f'<extra_id_{i}>' for i in range(sentinels)]
     vocab = {token: i for i, token in enumerate([*specials, *LETTERS])}
     made = tokenizers.Tokenizer(models.WordLevel(vocab, unk_token='[UNK]'))
     made.pre_tokenizer = pre_tokenizers.Split('', 'isolated')

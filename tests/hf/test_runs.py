@@ -180,3 +180,37 @@ def test_settings_by_their_own_names(decoder, text, tmp_path):
 def test_an_encoder_is_no_decoder(encoder, text, tmp_path):
     error = train('finetune_lm', tmp_path / 'a', code=1, init=encoder, data__path=text)
     assert "objective.kind='next_token'" in error and 'masked' in error
+
+
+def test_spans_with_an_imported_t5(text, tmp_path):
+    t5 = with_tokenizer('t5/lm', tmp_path / 't5', framed=False, sentinels=9)
+    fields = {'init': t5, 'data__path': text, 'objective__sentinels': 9, 'context': 24}
+    said = train('span_corruption', tmp_path / 'run', **fields, steps=8, eval_every=8)
+    assert 'fresh: nothing' in said
+    found = losses(tmp_path / 'run')
+    assert found[8, 'train'] < found[1, 'train']
+    ask = ('--prompt=the quick <extra_id_0> fox', '--temperature=0', '--max_tokens=4')
+    assert run('generate.py', f'--workdir={tmp_path / "run"}', *ask)
+    run('-m', 'transformer.hf', 'export', tmp_path / 'run', tmp_path / 'out')
+    assert tensors(t5).keys() == tensors(tmp_path / 'out').keys()
+
+
+def test_images_with_an_imported_vit(tmp_path):
+    from tests import tiny
+    from transformer import hf
+    from transformer import model as models
+    from transformer.hf import native
+    from transformer.models import VisionOptions
+    from transformer.models.assemble import Sizes
+
+    small = {'width': 16, 'depth': 2, 'heads': 2, 'hidden': 24, 'mlp': 'gelu'}
+    options = VisionOptions(**small, image=8, patch=4, channels=1)
+    model = models.make(options.build(Sizes(0, 0, head='class', classes=10)))
+    made = native.architecture_of(model.config, 'class', tuple('abcdefghij'))
+    hf.save(hf.Pretrained(model, tiny.filled(model), None, made), tmp_path / 'vit')
+    fields = {'init': tmp_path / 'vit', 'steps': 80, 'eval_every': 20, 'batch_size': 32}
+    said = train('vit_digits', tmp_path / 'run', **fields)
+    # The digits' classes have other names.
+    assert 'fresh: head/classes/bias, head/classes/kernel' in said
+    found = losses(tmp_path / 'run')
+    assert found[80, 'validation'] < found[20, 'validation']

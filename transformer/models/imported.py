@@ -33,6 +33,16 @@ class ImportedOptions:
         names = ('num_local_experts', 'num_experts')
         return next((self.hf[name] for name in names if self.hf.get(name)), 0)
 
+    @property
+    def image(self) -> int:
+        """Height and width of the images, in pixels."""
+        return self.architecture('class').config.patches.image
+
+    @property
+    def channels(self) -> int:
+        """1 for grey images, 3 for coloured ones."""
+        return self.architecture('class').config.patches.channels
+
     def fits(self, objective: Any) -> bool:
         """Whether it can be trained so: the family must have a class with such a head."""
         from transformer.hf import table
