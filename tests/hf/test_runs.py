@@ -179,7 +179,9 @@ def test_settings_by_their_own_names(decoder, text, tmp_path):
 
 def test_an_encoder_is_no_decoder(encoder, text, tmp_path):
     error = train('finetune_lm', tmp_path / 'a', code=1, init=encoder, data__path=text)
-    assert "objective.kind='next_token'" in error and 'masked' in error
+    assert 'is_decoder=False' in error and 'accepted: True' in error
+    error = train('span_corruption', tmp_path / 'b', code=1, init=encoder, data__path=text)
+    assert "objective.kind='span_corruption'" in error and 'masked' in error
 
 
 def test_spans_with_an_imported_t5(text, tmp_path):

@@ -62,6 +62,11 @@ def take_in(
     config = config_of(made, allow)
     cli.override(config, dict(overrides))
     experiment = Experiment.from_config(config)
+    if loaded.tokenizer is None and made.shape != 'vision':
+        raise UserError(
+            f'{source} has no tokenizer.json, which a work directory needs; to make one where '
+            'transformers is: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)'
+        )
     with workdir.opened(directory):
         if workdir.has_checkpoint(directory) or (directory / workdir.CONFIG).exists():
             raise UserError(f'--workdir={directory} holds a run already; give another directory')
@@ -70,11 +75,6 @@ def take_in(
             saved = tokenizer_json(loaded.tokenizer, made.start)
             digest = hashlib.sha256(saved.encode()).hexdigest()
             workdir.write_atomically(directory / workdir.TOKENIZER, saved)
-        elif made.shape != 'vision':
-            raise UserError(
-                f'{source} has no tokenizer.json, which a work directory needs; to make one where '
-                'transformers is: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)'
-            )
         workdir.save_config(directory, config)
         initial.keep_original(source, directory)
         target = made.longest('target_context')
@@ -118,7 +118,8 @@ def config_of(made: Architecture, allow: Sequence[str]) -> ml_collections.Config
     """The config of a run of an imported model."""
     kind = objective_of(made)
     config = default_config(objectives.OBJECTIVES[kind].SHAPE, kind)
-    model = {'family': ImportedOptions.family, 'hf': settings(made.values), 'allow': tuple(allow)}
+    values = settings(dict(made.values) | {'architectures': (made.name,)})
+    model = {'family': ImportedOptions.family, 'hf': values, 'allow': tuple(allow)}
     config.model = ml_collections.ConfigDict(model | {'attention': 'auto'})
     config.init = str(made.name)
     config.data.tokenizer = 'init'

@@ -48,12 +48,14 @@ class ImportedOptions:
         from transformer.hf import table
 
         family = table.family_of(self.hf)
-        # A decoder's class is read from its last token.
-        shapes = {family.shape} | ({'encoder'} if family.shape == 'decoder' else set())
-        if objective.HEAD in ('tokens', 'masked'):
-            shapes = {family.shape}
-        kinds = {head.kind for head in family.heads.values()}
-        return objective.SHAPE in shapes and objective.HEAD in kinds
+        if objective.HEAD not in {head.kind for head in family.heads.values()}:
+            return False
+        named = next(iter(self.hf.get('architectures') or ()), '')  # if `build` takes it
+        head = family.heads[family.class_for(objective.HEAD, named)]
+        shape = head.shape or family.shape
+        # A decoder's class is read from its last token, in the place of an encoder's.
+        classes = shape == 'decoder' and objective.HEAD in ('class', 'token_class')
+        return ('encoder' if classes else shape) == objective.SHAPE
 
     def architecture(self, head: str, classes: tuple[str, ...] | int = ()) -> Any:
         """The `hf.architecture.Architecture` with a head of that kind.
