@@ -79,19 +79,19 @@ class Pretrained:
           UserError: a name, a shape or a number that the model cannot read.
         """
         batch = inputs.batch_of(self.architecture, names)
-        # What an accelerator makes of float32 by default has fewer bits.
-        with jax.default_matmul_precision('float32' if self._exact else None):
+        with self._precision():
             return self._forward(self.params, batch)
 
-    @property
-    def _exact(self) -> bool:
+    def _precision(self) -> Any:
+        """float32 with all its bits: accelerators multiply with fewer by default."""
         config = self.model.config
         stack = getattr(config, 'stack', None) or config.decoder
-        return stack.dtype == 'float32'
+        return jax.default_matmul_precision('float32' if stack.dtype == 'float32' else None)
 
     def generate(self, input_ids: Any, attention_mask: Any = None, **options: Any) -> np.ndarray:
         """Text, a row for each prompt; `hf.generation.generate` says what there is to say."""
-        return generation.generate(self, input_ids, attention_mask, **options)
+        with self._precision():
+            return generation.generate(self, input_ids, attention_mask, **options)
 
     @functools.cached_property
     def _forward(self) -> Any:
