@@ -104,8 +104,9 @@ def values_of(directory: Path) -> dict[str, Any]:
     values = files.read_json(directory / files.CONFIG)
     family = table.family_of(values)
     with files.Tensors(directory) as tensors:
-        values = values | _untied(values, family, tensors)
-        return values if family.settle is None else family.settle(values, tensors)
+        if family.settle is not None:
+            return family.settle(values, tensors)
+        return values | _untied(values, family, tensors)
 
 
 def _untied(values: Mapping[str, Any], family: Family, tensors: files.Tensors) -> dict[str, Any]:
