@@ -36,6 +36,14 @@ class TokenHeadConfig:
     init: InitConfig = InitConfig()
 
 
+def _own_scores(head: nn.Module, x_BTE: jax.Array) -> jax.Array:
+    """Scores of tokens by a kernel of the head's own, float32 [B, T, V]."""
+    c, E = head.config, x_BTE.shape[-1]
+    start = nn.initializers.normal(c.init.std or E**-0.5)
+    kernel_VE = head.param('kernel', start, (c.vocab, E)).astype(head.dtype)
+    return jnp.einsum('bte,ve->btv', x_BTE, kernel_VE, preferred_element_type=jnp.float32)
+
+
 @registry.register(TokenHeadConfig)
 class TokenHead(nn.Module):
     config: TokenHeadConfig
@@ -47,14 +55,7 @@ class TokenHead(nn.Module):
         """Returns scores_BTV."""
         c = self.config
         x_BTD = x_BTD * jnp.asarray(c.scale, x_BTD.dtype)
-        if c.tied:
-            scores_BTV = tokens.scores(x_BTD)
-        else:
-            start = nn.initializers.normal(c.init.std or self.width**-0.5)
-            kernel_VD = self.param('kernel', start, (c.vocab, self.width)).astype(self.dtype)
-            scores_BTV = jnp.einsum(
-                'btd,vd->btv', x_BTD, kernel_VD, preferred_element_type=jnp.float32
-            )
+        scores_BTV = tokens.scores(x_BTD) if c.tied else _own_scores(self, x_BTD)
         if c.bias:
             scores_BTV += self.param('bias', nn.initializers.zeros, (c.vocab,))[None, None]
         return c.softcap * jnp.tanh(scores_BTV / c.softcap) if c.softcap else scores_BTV
@@ -91,12 +92,7 @@ class MaskedHead(nn.Module):
         x_BTE = ACTIVATIONS[c.activation](dense(x_BTD))
         x_BTE = registry.build(c.norm, dtype=self.dtype, name='norm')(x_BTE)
         bias_V = self.param('bias', nn.initializers.zeros, (c.vocab,))
-        if c.tied:
-            return tokens.scores(x_BTE) + bias_V[None, None]
-        start = nn.initializers.normal(c.init.std or c.token_width**-0.5)
-        kernel_VE = self.param('kernel', start, (c.vocab, c.token_width)).astype(self.dtype)
-        kind = jnp.float32
-        scores_BTV = jnp.einsum('bte,ve->btv', x_BTE, kernel_VE, preferred_element_type=kind)
+        scores_BTV = tokens.scores(x_BTE) if c.tied else _own_scores(self, x_BTE)
         return scores_BTV + bias_V[None, None]
 
 

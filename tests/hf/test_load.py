@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import types
 from pathlib import Path
 
 import jax
@@ -10,9 +11,9 @@ import pytest
 import safetensors.numpy
 
 from transformer import hf, paths, sharding
-from transformer.errors import ConfigError
+from transformer.errors import ConfigError, UserError
 from transformer.experiment import MeshConfig
-from transformer.hf import files, weights
+from transformer.hf import files, verify, weights
 
 FIXTURES = Path(__file__).with_name('fixtures')
 GPT2 = FIXTURES / 'gpt2' / 'lm'
@@ -161,7 +162,8 @@ def test_a_head_of_its_own_is_read_whatever_the_config_says(name, kernel, table,
             safetensors.numpy.save_file(tensors, path / 'model.safetensors')
     expected = np.asarray(tied(input_ids=IDS).logits)
     np.testing.assert_array_equal(hf.load(same)(input_ids=IDS).logits, expected)
-    assert 'kernel' not in hf.load(same).params['head'] if 'head' in hf.load(same).params else True
+    assert not any(path == 'head/kernel' for path in paths.leaves(hf.load(same).params))
+    assert 'head/kernel' in paths.leaves(hf.load(own).params)
     bias = np.asarray(tied.params['head']['bias']) if 'head' in tied.params else 0.0
     negative = -(expected - bias) + bias
     np.testing.assert_allclose(hf.load(own)(input_ids=IDS).logits, negative, rtol=1e-4, atol=1e-4)
@@ -179,3 +181,21 @@ def test_scores_of_classes_go_by_their_names():
     assert set(by_name(found, theirs, ('a', 'b', 'c'))) == {'stack/norm/scale'}
     for names in (theirs, ('LABEL_0', 'LABEL_1', 'LABEL_2')):
         np.testing.assert_array_equal(by_name(found, names, theirs)['head/classes/kernel'], kernel)
+
+
+def test_two_biases_of_a_tied_head_are_refused(tmp_path):
+    def twice(tensors):
+        tensors['cls.predictions.decoder.bias'] = tensors['cls.predictions.bias'] + 1
+
+    directory = with_tensors(FIXTURES / 'bert' / 'masked', tmp_path / 'twice', twice)
+    with pytest.raises(UserError, match=r'cls\.predictions\.decoder\.bias.* differ'):
+        hf.load(directory)
+
+
+def test_verify_does_not_pass_what_is_no_number(monkeypatch, capsys):
+    flags = types.SimpleNamespace(source='', architecture='', allow=(), tolerance=1e-4, json=False)
+    for value, code in ((1e-6, 0), (1e-3, 1), (float('nan'), 1)):
+        found = {'stack 0': 1e-7, 'logits': value}
+        monkeypatch.setattr(verify, 'differences', lambda *_, found=found: found)
+        assert verify.report(flags) == code
+    assert 'DIFFERENT: nan' in capsys.readouterr().out

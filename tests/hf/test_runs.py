@@ -89,6 +89,8 @@ def sentences(tmp_path_factory):
 def test_import_answer_evaluate_export(decoder, text, tmp_path):
     imported = tmp_path / 'run'
     data = f'--config.data.path={text}'
+    imported.mkdir()
+    (imported / 'config.json').write_text('{')  # an import that was killed
     said = run('-m', 'transformer.hf', 'import', decoder, f'--workdir={imported}', data)
     assert 'GPT2LMHeadModel' in said and 'next_token' in said
     ask = ('--prompt=the quick', '--max_tokens=12', '--temperature=0')

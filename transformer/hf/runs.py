@@ -68,7 +68,8 @@ def take_in(
             'transformers is: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)'
         )
     with workdir.opened(directory):
-        if workdir.has_checkpoint(directory) or (directory / workdir.CONFIG).exists():
+        # What a killed import left behind has neither, and is written again.
+        if workdir.has_checkpoint(directory) or (directory / workdir.METRICS).exists():
             raise UserError(f'--workdir={directory} holds a run already; give another directory')
         digest = ''
         if loaded.tokenizer is not None:

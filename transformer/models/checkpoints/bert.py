@@ -12,6 +12,7 @@ from transformer.config import (
     TokensConfig,
     TransformerConfig,
 )
+from transformer.errors import UserError
 from transformer.heads import ClassHeadConfig, MaskedHeadConfig, TokenClassHeadConfig
 from transformer.hf.rules import Rule, linear, norm
 from transformer.hf.settings import Settings
@@ -162,14 +163,26 @@ def masked_rules(dense: str, layer_norm: str, last: str) -> Callable[[Settings],
 
 
 def tied_if_equal(prefix: str, kernel: str) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
-    """Of `Family.settle`: a kernel that is not the table is read, whatever config.json says."""
+    """Of `Family.settle`: a kernel that is not the table is read, whatever config.json says.
+
+    Raises:
+      UserError: a tied head with two biases that differ.
+    """
     table = f'{prefix}embeddings.word_embeddings.weight'
+    above, decoder, _ = kernel.rpartition('.decoder.weight')
+    twins = (f'{above}.bias', f'{above}.decoder.bias') if decoder else ()
 
     def settle(values: dict[str, Any], tensors: Any) -> dict[str, Any]:
-        if table not in tensors or kernel not in tensors:
-            return values
-        equal = np.array_equal(tensors.read(table), tensors.read(kernel))
-        return values if equal else values | {'tie_word_embeddings': False}
+        equal = lambda names: np.array_equal(*map(tensors.read, names))  # noqa: E731
+        if table in tensors and kernel in tensors and not equal((table, kernel)):
+            return values | {'tie_word_embeddings': False}
+        both = twins and all(name in tensors for name in twins)
+        if both and values.get('tie_word_embeddings', True) and not equal(twins):
+            raise UserError(
+                f'tensors {twins[0]!r} and {twins[1]!r} differ; accepted: one bias of a head that '
+                'is tied, or "tie_word_embeddings": false in config.json'
+            )
+        return values
 
     return settle
 
