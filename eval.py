@@ -31,7 +31,7 @@ def main() -> int:
     import absl.logging
     import jax
 
-    from data import feed, sources
+    from data import feed, load
     from data import tokenizers as saved
     from transformer import restore, terminal, workdir
     from transformer.errors import UserError
@@ -47,11 +47,11 @@ def main() -> int:
     if objective.RECORDS != 'images':
         tokenizer = saved.load(flags.workdir / workdir.TOKENIZER)
     run = restore.load(flags.workdir, saved.digest(tokenizer), flags.checkpoint)
-    corpus = sources.load(experiment.data, objective)
-    rows = feed.load(experiment, corpus, tokenizer)
+    loaded = load.load(experiment, tokenizer)
+    rows = loaded.feed
     if rows.classes != run.classes:
         theirs = ', '.join(run.classes)
-        raise UserError(f'{corpus.name} has the classes {", ".join(rows.classes)}, not {theirs}')
+        raise UserError(f'{rows.name} has the classes {", ".join(rows.classes)}, not {theirs}')
     splits = {'validation': rows.validation, 'test': rows.test}
     split = splits.get(flags.split)
     if split is None:
@@ -59,16 +59,18 @@ def main() -> int:
         raise UserError(f'--split={flags.split}: accepted: {accepted} (config.data.test_split)')
     ways = run.mesh.shape['data'] * run.mesh.shape['fsdp']
     local = -(-experiment.batch_size // experiment.accumulation // ways) * ways
-    scores = Scores(run.model, objective, run.classes, run.mesh, run.param_shardings)
+    scores = Scores(
+        run.model, objective, run.classes, run.mesh, run.param_shardings, rows.sources
+    )
     batches = feed.eval_batches(split, batch_size=local)
     with jax.set_mesh(run.mesh):  # some attention kernels ask for it
         values = dict(scores(run.params, batches, split.text_bytes))
     if objective.kind == 'seq2seq':
-        values |= written(run, objective, tokenizer, split.records, how, flags.save)
+        values |= written(run, objective, tokenizer, loaded.records(flags.split), how, flags.save)
     if flags.json:
         print(json.dumps({'step': run.step, 'split': flags.split, **values}))
         return 0
-    print(f'step {run.step}  {flags.split} of {corpus.name}')
+    print(f'step {run.step}  {flags.split} of {rows.name}')
     print(terminal.values(values))
     if run.validation_loss is not None and flags.split == 'validation':
         difference = abs(values['loss'] - run.validation_loss)

@@ -4,11 +4,14 @@
     python generate.py --workdir=runs/quickstart --prompts=prompts.txt --temperature=0
     python generate.py --workdir=runs/translate --prompt="ein hund läuft ." --beam=4
     python generate.py --workdir=runs/masked --prompt="import [MASK] as np"
+    python generate.py --workdir=runs/fim --prompt="def area(r):<|fim_middle|> * r"
     python generate.py --hf=DIR --prompt="Once upon a time"
+    python generate.py --hf=DIR --chat --system="Be brief." --prompt="Who wrote Faust?"
 
 A decoder continues the text: one prompt is written to the terminal as it grows, several are
 completed in one batch. An encoder-decoder writes the target, a masked model the likeliest tokens of
-each [MASK], a classifier the class. DIR is a Hugging Face directory, or a hub id.
+each [MASK], a classifier the class; a chat model answers what a user says; one of
+`fill_in_middle` writes what belongs at the mark. DIR is a Hugging Face directory, or a hub id.
 """
 
 import json
@@ -27,6 +30,8 @@ def main() -> int:
     add('--hf', metavar='DIR', help='a Hugging Face directory or hub id, instead of a run')
     add('--prompt', action='append', default=[], help='text to continue; may be given again')
     add('--prompts', type=Path, metavar='FILE', help='a file with a prompt on each line')
+    add('--chat', action='store_true', help='with --hf: prompts are what a user says')
+    add('--system', default='', help='what a chat model is told first')
     add('--max_tokens', type=int, help='new tokens at most (200, or the target context)')
     add('--temperature', type=float, default=0.8, help='0 takes the likeliest token (0.8)')
     add('--top_k', type=int, default=0, help='only so many of the likeliest tokens; 0: all')
@@ -76,12 +81,21 @@ def main() -> int:
     load = of_checkpoint if flags.hf else of_run
     speaker, step = load(flags, how)
     objective, tokenizer = speaker.objective, speaker.tokenizer
-    continues = objective.SHAPE == 'decoder'
-    if continues and len(texts) == 1 and not flags.json and not flags.beam:
+    chats = objective.kind == 'chat'
+    if flags.system and not chats:
+        parser.error(f'--system: a model of objective {objective.kind!r} is told nothing first')
+    writes = objective.SHAPE == 'decoder'
+    gap = objective.kind == 'fill_in_middle' and any(objective.gap in text for text in texts)
+    continues = writes and not chats and not gap
+    if writes and len(texts) == 1 and not flags.json and not flags.beam:
         # Without an end marker before it, a prompt is read as the middle of a document.
+        end, (prompt,) = tokenizer.end, respond.begun(speaker, texts)
+        if chats:
+            end, (prompt,) = respond.asked(speaker, texts)
         prefix = objective.kind == 'prefix'
-        generator = Generator(speaker.model, speaker.params, tokenizer.end, how, prefix)
-        stream(generator, tokenizer, texts[0], tokenizer.prompt(texts[0]), flags)
+        generator = Generator(speaker.model, speaker.params, end, how, prefix)
+        shown = f'{texts[0]}\n' if chats else f'{texts[0]} -> ' if gap else texts[0]
+        stream(generator, tokenizer, shown, prompt, flags)
         return 0
     if objective.kind in ('masked', 'classification'):
         for name in ('beam', 'temperature', 'top_k', 'top_p', 'max_tokens'):
@@ -90,7 +104,7 @@ def main() -> int:
     for i, (text, answer) in enumerate(zip(texts, respond.respond(speaker, texts))):
         if flags.json:
             record = {'prompt': text, 'completion': answer}
-            if continues:
+            if writes:
                 record['tokens'] = len(tokenizer.encode(answer))
             print(json.dumps(record | {'step': step}))
         else:
@@ -108,6 +122,9 @@ def of_run(flags, how) -> tuple[Any, int]:
     experiment = Experiment.from_config(workdir.read_config(flags.workdir))
     hardware.enable_compilation_cache(experiment.compilation_cache)
     objective = experiment.objective
+    if flags.chat and objective.kind != 'chat':
+        accepted = "a run of config.objective.kind='chat', or --hf=DIR"
+        raise UserError(f'--chat: --workdir={flags.workdir} holds no chat model; {accepted}')
     if objective.RECORDS == 'images':
         raise UserError(f'--workdir={flags.workdir} holds a model of images; eval.py measures it')
     tokenizer = tokenizers.load(flags.workdir / workdir.TOKENIZER)
@@ -126,7 +143,10 @@ def of_checkpoint(flags, how) -> tuple[Any, int]:
     hardware.enable_compilation_cache('auto')
     found = hf.load(flags.hf)
     made = found.architecture
-    objective = OBJECTIVES[runs.objective_of(made)]()
+    kind = runs.objective_of(made)
+    if flags.chat and kind != 'next_token':
+        raise UserError(f'--chat: --hf={flags.hf} holds no decoder that writes text')
+    objective = OBJECTIVES['chat' if flags.chat else kind]()
     if objective.RECORDS == 'images':
         raise UserError(f'--hf={flags.hf} holds a model of images')
     if found.tokenizer is None:
@@ -140,7 +160,9 @@ def speaker(flags, how, model, params, tokenizer, objective, classes) -> Any:
 
     # 0 would mean the model's own: an impossible number is refused, not replaced.
     room = 0 if flags.max_tokens is None else flags.max_tokens or -1
-    return Speaker(model, params, tokenizer, objective, classes, how, room, flags.seed)
+    return Speaker(
+        model, params, tokenizer, objective, classes, how, room, flags.seed, flags.system
+    )
 
 
 def stream(generator, tokenizer, text: str, prompt: list[int], flags) -> None:

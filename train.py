@@ -49,11 +49,12 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     import absl.logging
     import jax
 
-    from data import feed, sources, tokenizers
+    from data import feed, load, tokenizers
     from transformer import (
         initial,
         optim,
         plots,
+        prefetch,
         report,
         sharding,
         signals,
@@ -87,20 +88,13 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     ################################################################################
     # Data: examples -> tokenizer (made once, kept from the first checkpoint on) -> rows.
     objective = experiment.objective
-    corpus = sources.load(experiment.data, objective)
-    tokenizer = None
-    if objective.RECORDS != 'images':
-        tokenizer_path = directory / workdir.TOKENIZER
-        if not begun and experiment.data.tokenizer == 'init':
-            workdir.write_atomically(
-                tokenizer_path,
-                tokenizers.adopt(experiment.init, getattr(experiment.model, 'allow', ())).to_json(),
-            )
-        elif not begun:
-            made = tokenizers.train(experiment.data, corpus, objective.special_tokens)
-            workdir.write_atomically(tokenizer_path, made.to_json())
-        tokenizer = tokenizers.load(tokenizer_path)
-    rows = feed.load(experiment, corpus, tokenizer)
+    own = None
+    if begun and objective.RECORDS != 'images':
+        own = tokenizers.load(directory / workdir.TOKENIZER)
+    loaded = load.load(experiment, own)
+    tokenizer, rows = loaded.tokenizer, loaded.feed
+    if tokenizer and not begun:
+        workdir.write_atomically(directory / workdir.TOKENIZER, tokenizer.to_json())
     vocab = tokenizer.vocab_size if tokenizer else 0
     print(f'data           {rows.name}: {rows.summary}')
     if tokenizer:
@@ -149,22 +143,24 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     ################################################################################
     # Compile, and say what is about to happen.
     batches = feed.train_batches(
-        rows.train,
+        rows,
         batch_size=experiment.batch_size,
         accumulation=experiment.accumulation,
-        seed=experiment.seed,
         first=start,
         prefetch=experiment.data.prefetch,
+        workers=experiment.data.workers,
     )
     cleanup.callback(batches.close)
-    first = next(batches)
-    jitted = step.jit_train_step(step.train_step_fn(model, tx, experiment), shardings, mesh)
+    ready = cleanup.enter_context(prefetch.Ahead(batches, mesh))
+    update = step.train_step_fn(model, tx, experiment, rows.sources)
+    jitted = step.jit_train_step(update, shardings, mesh)
+    first = next(ready)
     compiling = time.monotonic()
-    train_step = jitted.lower(abstract, step.abstract_batch(first, mesh)).compile()
+    train_step = jitted.lower(abstract, first).compile()
     print(summary.describe(state, model.config, mesh, experiment.batch_size, train_step))
     print(f'compiled       in {time.monotonic() - compiling:.1f} s', flush=True)
 
-    scores = Scores(model, objective, rows.classes, mesh, shardings.params)
+    scores = Scores(model, objective, rows.classes, mesh, shardings.params, rows.sources)
 
     def evaluate(params) -> dict[str, float]:
         local = experiment.batch_size // experiment.accumulation
@@ -179,7 +175,8 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
         experiment.batch_size * summary.flops_per_row(state.params, model.config),
         jax.device_count(),
     )
-    text = rows.train.text_bytes
+    by_source = report.SourceLosses()
+    text = 0 if rows.sources else rows.train.text_bytes  # which share of a mixture is text
     bits = rows.train.predicted / math.log(2) / text if text else 0.0
     progress = terminal.progress(experiment.steps, start)
     with signals.graceful() as stop, progress as (advance, say):
@@ -198,6 +195,7 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
                     'config.skip_nonfinite=true to leave such steps out'
                 )
             advance(n)
+            by_source.add(values)
             if report.due(n, experiment.log_every, experiment.steps) or n == 1:
                 loss = values.pop('loss')
                 record = {'loss': loss}
@@ -205,7 +203,7 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
                     record['perplexity'] = math.exp(min(loss, 700.0))
                 if bits:
                     record['bits_per_byte'] = loss * bits
-                record |= values | speed.since_last(n)
+                record |= values | by_source.since_last() | speed.since_last(n)
                 counts = ('tokens', 'skipped', 'experts/dropped')
                 record |= {name: int(record[name]) for name in counts if name in record}
                 writer.write(n, 'train', record)
@@ -234,7 +232,7 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
         before, leaving = None, False
         for n in range(start + 1, experiment.steps + 1):
             with speed.waiting():
-                batch = sharding.put_batch(first if n == start + 1 else next(batches), mesh)
+                batch = first if n == start + 1 else next(ready)
             state, metrics = train_step(state, batch)
             if before is not None:
                 settle(*before)
@@ -261,7 +259,8 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     if start >= experiment.steps:
         print(f'the run is complete: step {start} of {experiment.steps}')
     plots.loss_curve(writer.records, directory / 'loss.png', str(directory))
-    compared = corpus.validation_text() if rows.validation.text_bytes else b''
+    few = 0 < rows.validation.text_bytes <= report.COMPRESSED_AT_MOST
+    compared = ''.join(loaded.records('validation')).encode() if few else b''
     print(report.final(writer.records, compared, directory))
     how = experiment.sample
     chosen, room = Sampling(how.temperature, 0, how.top_p), how.tokens

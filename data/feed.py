@@ -2,68 +2,162 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import absl.flags
 import grain
 import jax
 import numpy as np
 
-from data import objectives
+from data import encoders, objectives
+from data.columns import Examples
+from data.mixture import Stream, join
+from data.order import Order, shares
 from data.rows import Row, Rows, Split
 from data.sources import Corpus
-from transformer.errors import UserError
+from transformer.errors import ConfigError, UserError
 
-__all__ = ['Feed', 'Rows', 'Split', 'eval_batches', 'load', 'load_split', 'train_batches']
+__all__ = ['Feed', 'Rows', 'Split', 'eval_batches', 'load', 'train_batches']
 
 Batch = dict[str, np.ndarray]
+SPLITS = ('train', 'validation', 'test')
 
 
 @dataclasses.dataclass(frozen=True)
 class Feed:
-    """A corpus made ready for one objective.
+    """One source or several, made ready for one objective.
 
     Attributes:
       name: where it comes from.
-      test: None where the corpus has no such split.
+      sources: names of the sources of a mixture, by number; () where there is but one.
+      train: all sources' training rows.
+      validation, test: their rows to evaluate on; `test` is None where no source has such a split.
+      parts: the training rows of each source.
+      order: in which these are trained on.
+      seed: of what is drawn.
       digest: of what is trained on: changes with text, tokenizer and order.
       summary: sizes, for the terminal.
       classes: names of the classes or tags, by index.
     """
 
     name: str
+    sources: tuple[str, ...]
     train: Split
     validation: Split
     test: Split | None
+    parts: tuple[Rows, ...]
+    order: Order
+    seed: int
     digest: str
     summary: str
     classes: tuple[str, ...]
 
 
-def load(experiment: Any, corpus: Corpus, tokenizer: Any) -> Feed:
-    """The corpus, made ready for `experiment.objective`.
+def load(
+    experiment: Any,
+    corpora: Corpus | Mapping[str, Corpus],
+    tokenizer: Any,
+    prepared: Mapping[str, Mapping[str, Examples]] | None = None,
+    plans: Path | None = None,
+) -> Feed:
+    """The corpora, made ready for `experiment.objective`.
 
     Args:
+      corpora: by the names of `experiment.data.sources`, or a single one.
       tokenizer: None for images.
+      prepared: encoded records by source and split; None: they are encoded now, in memory.
+      plans: where the plans of which records share a row are kept, by source; None: nowhere.
 
     Raises:
-      ConfigError: rows too short for the objective; a tokenizer without what it needs.
-      UserError: a split with nothing to learn from; text that the tokenizer cannot encode.
+      ConfigError: rows too short for the objective; a tokenizer without what it needs; weights of a
+        mixture that cannot be; more steps than there are examples.
+      UserError: a split with nothing to learn from; text that the tokenizer cannot encode; sources
+        with different classes.
     """
-    splits = {
-        name: load_split(experiment, corpus, tokenizer, name)
-        for name in ('train', 'validation', 'test')
-        if getattr(corpus, name) is not None
-    }
+    if isinstance(corpora, Corpus):
+        corpora = {'': corpora}
+    classes = _classes(corpora)
+    splits = {}
+    for split in SPLITS:
+        found = {}
+        for name, corpus in corpora.items():
+            if getattr(corpus, split) is None:
+                continue
+            examples = (prepared or {}).get(name, {}).get(split)
+            if examples is None:
+                examples = _examples(experiment, name, getattr(corpus, split), tokenizer)
+            kept = plans / (name or 'data') if plans else None
+            found[name] = _load_split(experiment, corpus.name, split, examples, tokenizer, kept)
+        if found:
+            splits[split] = found
+    parts = {name: split.rows for name, split in splits['train'].items()}
+    joined = {name: join(found, tuple(corpora)) for name, found in splits.items()}
+    order = _order(experiment, parts)
     return Feed(
-        name=corpus.name,
-        train=splits['train'],
-        validation=splits['validation'],
-        test=splits.get('test'),
-        digest=_digest(splits['train'].rows, corpus.classes),
-        summary='; '.join(f'{name} {split.rows.size()}' for name, split in splits.items()),
-        classes=corpus.classes,
+        name=', '.join(corpus.name for corpus in corpora.values()),
+        sources=tuple(parts) if len(parts) > 1 else (),
+        train=joined['train'],
+        validation=joined['validation'],
+        test=joined.get('test'),
+        parts=tuple(parts.values()),
+        order=order,
+        seed=experiment.seed,
+        digest=_digest(joined['train'].rows, classes),
+        summary='; '.join(f'{name} {split.rows.size()}' for name, split in joined.items()),
+        classes=classes,
     )
+
+
+def _examples(experiment: Any, source: str, records: Sequence[Any], tokenizer: Any) -> Any:
+    if experiment.objective.RECORDS == 'images':  # read when needed
+        return records
+    bad_records = experiment.data.sources[source].bad_records
+    encoder = encoders.encoder_of(experiment.objective, tokenizer, bad_records)
+    return encoders.in_memory(encoder, records)
+
+
+def _load_split(
+    experiment: Any, source: str, name: str, examples: Any, tokenizer: Any, plans: Path | None
+) -> Split:
+    make = objectives.SPLITS[experiment.objective.kind]
+    split = make(experiment, examples, tokenizer, plans)
+    if not len(split.rows):
+        part = 'training' if name == 'train' else name
+        raise UserError(
+            f'the {part} split of {source} has {split.rows.size()}; '
+            f'at least {split.rows.NEEDS} needed'
+        )
+    return split
+
+
+def _classes(corpora: Mapping[str, Corpus]) -> tuple[str, ...]:
+    first, *others = corpora.values()
+    for other in others:
+        if other.classes != first.classes:
+            raise UserError(
+                f'{first.name} has the classes {", ".join(first.classes)}, {other.name} has '
+                f'{", ".join(other.classes)}; the sources of a mixture have the same ones'
+            )
+    return first.classes
+
+
+def _order(experiment: Any, parts: Mapping[str, Rows]) -> Order:
+    sizes = [rows.drawn for rows in parts.values()]
+    if len(parts) == 1:
+        return Order(sizes, seed=experiment.seed)
+    entries = [experiment.data.mixture[name] for name in parts]
+    weights = [entry.weight for entry in entries]
+    asked = shares(sizes, weights, experiment.data.temperature, tuple(parts))
+    epochs = [entry.epochs for entry in entries]
+    order = Order(sizes, asked, epochs, experiment.seed, tuple(parts))
+    if order.total is not None and experiment.steps * experiment.batch_size > order.total:
+        most = order.total // experiment.batch_size
+        accepted = f'at most {most}: then all sources have had their epochs ({order.total:,} rows)'
+        raise ConfigError('steps', experiment.steps, accepted)
+    return order
 
 
 def _digest(rows: Rows, classes: tuple[str, ...]) -> str:
@@ -73,46 +167,55 @@ def _digest(rows: Rows, classes: tuple[str, ...]) -> str:
     return hashlib.blake2b(named.encode(), digest_size=16).hexdigest()
 
 
-def load_split(experiment: Any, corpus: Corpus, tokenizer: Any, name: str) -> Split:
-    """One split alone, 'train', 'validation' or 'test'; errors as of `load`."""
-    records = getattr(corpus, name)
-    if records is None:
-        raise UserError(f'{corpus.name} has no {name} split; config.data.{name}_split names one')
-    split = objectives.SPLITS[experiment.objective.kind](experiment, records, tokenizer)
-    if not len(split.rows):
-        part = 'training' if name == 'train' else name
-        raise UserError(
-            f'the {part} split of {corpus.name} has {split.rows.size()}; '
-            f'at least {split.rows.NEEDS} needed'
-        )
-    return split
-
-
-def train_rows(rows: Rows, seed: int) -> grain.MapDataset:
-    """An endless data set of rows by index: all rows once an epoch, in a new order each."""
-    count = rows.drawn
-    order = grain.MapDataset.range(count).seed(seed).shuffle().repeat()
-    return order.map_with_index(lambda index, place: rows.draw(int(place), index // count, seed))
+def train_rows(feed: Feed) -> grain.MapDataset:
+    """The rows of training by index."""
+    count = sys.maxsize if feed.order.total is None else feed.order.total
+    return grain.MapDataset.range(count).map(Stream(feed.parts, feed.order, feed.seed))
 
 
 def train_batches(
-    split: Split, *, batch_size: int, accumulation: int, seed: int, first: int, prefetch: int
+    feed: Feed,
+    *,
+    batch_size: int,
+    accumulation: int,
+    first: int,
+    prefetch: int,
+    workers: int = 0,
+    processes: int = 0,
+    process: int = 0,
 ) -> Iterator[Batch]:
     """This process's part of batch `first`, `first` + 1, ... without end: arrays [A, B, ...].
 
-    Process p of P holds rows p * B / P to (p + 1) * B / P of the batch.
+    Process p of P holds rows p * B / P to (p + 1) * B / P of the batch. Where it begins costs
+    nothing: no batch before `first` is made.
+
+    Args:
+      prefetch: batches made ahead.
+      workers: processes that make them; 0: a thread.
+      processes, process: as JAX has them, where `processes` is 0.
     """
-    processes, process = jax.process_count(), jax.process_index()
+    if not processes:
+        processes, process = jax.process_count(), jax.process_index()
     local = batch_size // processes
-    batches = train_rows(split.rows, seed).batch(local)[process::processes]
-    shape = (accumulation, local // accumulation)
-    batches = batches.map(
-        lambda batch: {k: v.reshape(shape + v.shape[1:]) for k, v in batch.items()}
-    )
+    batches = train_rows(feed).batch(local)[first * processes + process :: processes]
+    batches = batches.map(_Shaped(accumulation, local // accumulation))
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=prefetch)
-    iterator = iter(batches.to_iter_dataset(options))
-    iterator.set_state({'next_index': first})
-    return iterator
+    made = batches.to_iter_dataset(options)
+    if workers:
+        absl.flags.FLAGS.mark_as_parsed()  # Grain asks them for its own settings
+        ahead = max(1, prefetch // workers)
+        made = made.mp_prefetch(grain.MultiprocessingOptions(workers, per_worker_buffer_size=ahead))
+    return iter(made)
+
+
+class _Shaped:
+    """Rows [N, ...] as [A, B, ...]."""
+
+    def __init__(self, *shape: int):
+        self._shape = shape
+
+    def __call__(self, batch: Batch) -> Batch:
+        return {k: v.reshape(self._shape + v.shape[1:]) for k, v in batch.items()}
 
 
 def eval_batches(split: Split, *, batch_size: int) -> Iterator[Batch]:

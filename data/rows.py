@@ -1,16 +1,16 @@
-"""What an objective makes of a split: rows by place. And the two ways through a stream of tokens.
+"""What an objective makes of a split: rows by place.
 
 B sequences a batch, T tokens a row (of the target, where there are two), S tokens of the source.
 """
 
 import abc
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
-from data.packing import TokenStream
+from data.layouts import Layout
+from data.streams import Span, TokenStream
 
 Row = dict[str, np.ndarray]
 
@@ -59,13 +59,11 @@ class Split:
       text_bytes: UTF-8 length of the text that is predicted, where bits per byte make sense; or 0.
       predicted: tokens (or records) that count in a pass for evaluation; 0 where that depends on
         what is drawn.
-      records: what the rows are made of, as the corpus has it.
     """
 
     rows: Rows
     text_bytes: int
     predicted: int
-    records: Sequence[Any]
 
 
 def at_key(place: int) -> tuple[int, ...]:
@@ -82,44 +80,37 @@ def draw_key(place: int, epoch: int, seed: int) -> tuple[int, ...]:
 
 
 class StreamRows(Rows):
-    """Rows cut from a stream: each token once a pass, and once an epoch.
-
-    The rows of an epoch are cut at multiples of T from an offset of its own, so that no two epochs
-    show the same rows.
+    """Rows of a stream of documents.
 
     Args:
       stream: documents end to end.
+      layout: which of its tokens share a row.
       length: T.
     """
 
     NEEDS = '2 tokens'
 
-    def __init__(self, stream: TokenStream, length: int):
-        self._stream, self._length = stream, length
+    def __init__(self, stream: TokenStream, layout: Layout, length: int):
+        self._stream, self._layout, self._length = stream, layout, length
 
     def __len__(self) -> int:
-        """Rows of T targets: the first token of a stream is none."""
-        if self._stream.predicted < 1:
-            return 0
-        return max(1, -(-(len(self._stream.tokens) - 1) // self._length))
+        return len(self._layout)
 
     @property
     def drawn(self) -> int:
-        return max(1, len(self._stream.tokens) // self._length)
+        return self._layout.drawn
 
     def at(self, place: int) -> Row:
-        return self.cut(place * self._length, False, at_key(place))
+        return self.make(self._layout.at(place), at_key(place))
 
     def draw(self, place: int, epoch: int, seed: int) -> Row:
-        offset = int(np.random.default_rng([seed, epoch]).integers(self._length))
-        return self.cut(offset + place * self._length, True, draw_key(place, epoch, seed))
+        return self.make(self._layout.draw(place, epoch, seed), draw_key(place, epoch, seed))
 
     @abc.abstractmethod
-    def cut(self, start: int, wrap: bool, key: tuple[int, ...]) -> Row:
-        """The row from offset `start`.
+    def make(self, spans: list[Span], key: tuple[int, ...]) -> Row:
+        """The row of these tokens of the stream.
 
         Args:
-          wrap: whether the stream goes on at its beginning after its end.
           key: what random choices follow from.
         """
 
@@ -130,5 +121,11 @@ class StreamRows(Rows):
         stream = self._stream
         return (
             f'{stream.text_bytes / 1e6:.2f} MB in {len(stream.starts):,} documents, '
-            f'{len(stream.tokens):,} tokens'
+            f'{stream.size:,} tokens in {self.drawn:,} rows, filled {self._layout.filled():.1%}'
+            + left_out(stream.skipped)
         )
+
+
+def left_out(skipped: Mapping[str, int]) -> str:
+    """A phrase that says how many records were left out and why; '' if none were."""
+    return ''.join(f', left out: {count:,} x {reason}' for reason, count in skipped.items())

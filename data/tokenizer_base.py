@@ -1,9 +1,8 @@
-"""What all tokenizers have; the kinds are in `data.tokenizers`."""
+"""What all tokenizers have; each kind has a file in `data.tokenizers`."""
 
 import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +10,6 @@ from transformer.errors import UserError
 from transformer.objectives import START
 
 END = '<|endoftext|>'
-CHUNK = 1 << 20  # characters encoded in one call: bounds what the library holds at a time
 
 
 class Tokenizer:
@@ -39,6 +37,26 @@ class Tokenizer:
         """Ids that the tokenizer itself puts before and after a text."""
         return (), ()
 
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text; special tokens that it spells out are text. Lone surrogates are U+FFFD."""
+        raise NotImplementedError
+
+    def encode_all(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
+        """Ids of each text in order, uint32; texts are read a few at a time."""
+        raise NotImplementedError
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids; bytes that are no character are U+FFFD."""
+        raise NotImplementedError
+
+    def to_json(self) -> str:
+        """What `data.tokenizers.load` reads."""
+        raise NotImplementedError
+
+    def with_special(self, names: Sequence[str]) -> 'Tokenizer':
+        """The same with these special tokens, which it lacks, after its vocabulary."""
+        raise NotImplementedError
+
     def wrap(self, ids: Sequence[int], length: int | None = None) -> np.ndarray:
         """What a classifier reads of a text: [CLS] and its ids, cut to `length` in all.
 
@@ -60,9 +78,9 @@ class Tokenizer:
         return [*self.frame[0], *self.encode(text)]
 
     def continuation(self, prompt: Sequence[int], ids: Sequence[int]) -> str:
-        """The text of what follows a prompt."""
-        del prompt
-        return self.decode(ids)
+        """The text of what follows a prompt: alone, its first token could lose its blank."""
+        begun, whole = self.decode(prompt), self.decode([*prompt, *ids])
+        return whole[len(begun) :] if whole.startswith(begun) else self.decode(ids)
 
     def encode_marked(self, text: str, names: Sequence[str]) -> list[int]:
         """Ids of a text in which special tokens are spelt out, those of `names`."""
@@ -94,8 +112,22 @@ class Tokenizer:
 
     @functools.cached_property
     def pieces(self) -> tuple[str, ...]:
-        """The text of each token alone; part of a character is U+FFFD."""
+        """The text of each token within a text; part of a character is U+FFFD."""
         return tuple(self.decode([i]) for i in range(self.vocab_size))
+
+
+def with_end(special_tokens: Sequence[str]) -> list[str]:
+    """The end marker, then the other names, each once."""
+    return list(dict.fromkeys([END, *special_tokens]))
+
+
+def clean(text: str) -> str:
+    """The text as UTF-8 can hold it: lone surrogates are U+FFFD, pairs their character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode('utf-16-le', 'surrogatepass').decode('utf-16-le', 'replace')
+    return text
 
 
 def framed(
@@ -120,22 +152,3 @@ def framed(
             raise UserError(f'{length} tokens are too few; accepted: at least {least}')
         ids = ids[max(len(ids) - room, 0) :] if cut == 'left' else ids[:room]
     return np.concatenate([before, ids, after]).astype(np.int64)
-
-
-def encoded_all(tokenizer: Any, texts: Iterable[str]) -> Iterator[np.ndarray]:
-    """Ids of each text by the `tokenizers` library, no special tokens added."""
-    for batch in _batches(texts):
-        encoded = tokenizer.encode_batch_fast(batch, add_special_tokens=False)
-        yield from (np.array(e.ids, np.uint32) for e in encoded)
-
-
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    batch, size = [], 0
-    for text in texts:
-        batch.append(text)
-        size += len(text)
-        if size >= CHUNK:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

@@ -22,8 +22,13 @@ TEXTS = ['a', 'ab', *(''.join(sentence(7) for _ in range(n)) for n in (1, 2, 3, 
 PAIRS = [(sentence(n % 9 + 1), sentence(n % 5 + 1)) for n in range(60)]
 CLASSES = [(text, n % 2) for n, (text, _) in enumerate(PAIRS)]
 TAGS = [(tuple(text.split()), tuple(range(len(text.split())))) for text, _ in PAIRS]
+CHATS = [
+    [{'role': role, 'content': sentence(n % 4 + 1)} for role in ('user', 'assistant') * (n % 3 + 1)]
+    for n in range(30)
+]
 IMAGES = [(RNG.random((4, 4, 3)).astype(np.float32), n % 3) for n in range(20)]
 RECORDS = {'text': TEXTS, 'pairs': PAIRS, 'classes': CLASSES, 'tags': TAGS, 'images': IMAGES}
+RECORDS |= {'chat': CHATS}
 
 
 @functools.cache

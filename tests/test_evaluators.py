@@ -138,6 +138,33 @@ def test_padding_rows_do_not_count(evaluator):
     assert run(found) == run(other)
 
 
+@pytest.mark.parametrize(
+    ('objective', 'names', 'places'), [(Classification(), NAMES, ()), (NextToken(), (), (5,))]
+)
+def test_sources(objective, names, places):
+    mesh = sharding.make_mesh(MeshConfig())
+    params = {'bias': jnp.asarray(BIAS)}
+    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    layout = jax.tree.map(lambda _: whole, params)
+    scores = Scores(Given(), objective, names, mesh, layout, ('x', 'never', 'y'))
+    rng = np.random.default_rng(7)
+    found = [
+        batch | {'source': rng.choice([0, 2], (1, B)).astype(np.int32)}
+        for batch in batches(places, real=3)
+    ]
+    got = dict(scores(jax.device_put(params, whole), found))
+    what = 'tokens' if places else 'examples'
+    for k, name in ((0, 'x'), (2, 'y')):
+        alone = jax.tree.map(np.copy, found)
+        for batch in alone:
+            batch['weights'][batch['source'] != k] = 0
+        loss, _, _, count = by_numpy(alone)
+        assert got[f'loss/{name}'] == pytest.approx(loss, rel=1e-5)
+        assert got[f'{what}/{name}'] == count
+    assert got[what] == got[f'{what}/x'] + got[f'{what}/y']
+    assert not any('never' in name for name in got)
+
+
 def test_what_cannot_be_evaluated(evaluator):
     run = evaluator(Classification(), NAMES)
     with pytest.raises(ValueError, match='no batches'):

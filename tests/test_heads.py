@@ -143,7 +143,7 @@ def test_label_smoothing(smoothing):
         smoothed, -(weights[..., None] * want * np.log(chances)).sum(), rtol=1e-5
     )
     right = np.take_along_axis(chances, targets[..., None], -1)[..., 0]
-    np.testing.assert_allclose(plain, -(weights * np.log(right)).sum(), rtol=1e-5)
+    np.testing.assert_allclose(plain, -(weights * np.log(right)).sum(1), rtol=1e-5)
 
 
 def test_label_smoothing_golden():

@@ -54,18 +54,18 @@ def test_evaluation_counts_what_it_says(objective):
             assert not any(v.any() for v in row.values())
     total = sum(b['weights'].sum() for b in batches)
     assert total > 0
-    if objective.kind not in ('prefix', 'masked'):
+    if objective.kind not in ('prefix', 'masked', 'fill_in_middle'):
         assert total == found.train.predicted
     assert (found.train.text_bytes > 0) == (objective.kind == 'next_token')
 
 
 @pytest.mark.parametrize('objective', KINDS, ids=IDS)
 def test_training_resumes_and_splits_over_processes(objective, monkeypatch):
-    found, _ = made(objective)
+    found, _ = made(objective, seed=1)
 
     def batches(first, count):
-        options = {'batch_size': 4, 'accumulation': 2, 'seed': 1, 'prefetch': 2}
-        iterator = feed.train_batches(found.train, first=first, **options)
+        options = {'batch_size': 4, 'accumulation': 2, 'prefetch': 2}
+        iterator = feed.train_batches(found, first=first, **options)
         taken = list(itertools.islice(iterator, count))
         iterator.close()
         return taken
@@ -149,7 +149,7 @@ def test_masks_are_as_often_as_asked(kind):
         text = (row['segment_ids'] > 0) & ~np.isin(row['targets'], special)
         chosen = row['weights'] > 0
         assert not (chosen & ~text).any()
-        assert chosen.sum() == max(1, round(0.15 * text.sum()))
+        assert chosen.sum() >= 1 and abs(chosen.sum() - 0.15 * text.sum()) < 1
         assert np.array_equal(row['inputs'][~chosen], row['targets'][~chosen])
         assert not np.isin(row['inputs'][chosen], [i for i in special if i != mask]).any()
     chosen = np.stack([row['weights'] for row in rows]) > 0
@@ -175,7 +175,7 @@ def test_whole_words(kind):
     words = hidden = 0
     for row in passes(found.train.rows, epochs=10):
         places = np.flatnonzero((row['segment_ids'] > 0) & (row['targets'] != tokenizer.end))
-        assert 0 < row['weights'].sum() <= max(12, round(0.15 * len(places)))
+        assert 0 < row['weights'].sum() <= max(12, np.ceil(0.15 * len(places)))
         for n in segments(row):
             tokens = [i for i in places if row['segment_ids'][i] == n]
             pieces = [tokenizer.pieces[row['targets'][i]] for i in tokens]

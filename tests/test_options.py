@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from data.layouts import Concatenated
 from data.objectives.next_token import NextTokenRows
-from data.packing import TokenStream
+from data.streams import TokenStream
 from data.tokenizers import Bytes
 from tests import tiny
 from transformer import registry
@@ -287,7 +288,7 @@ def test_a_learned_table_has_a_row_for_every_place_of_the_data():
         places = build(options(family, positions='learned'), context=12).embed.positions
         assert places.length == 12
     texts = TokenStream.of(Bytes(), ['a text of more than twelve bytes', 'b' * 40])
-    rows = NextTokenRows(texts, 12)
+    rows = NextTokenRows(texts, Concatenated(texts, 12, shifted=True), 12)
     drawn = [rows.at(i) for i in range(len(rows))] + [rows.draw(0, e, 0) for e in range(5)]
     assert max(row['positions'].max() for row in drawn) == 11
     images = build(options('vision')).patches

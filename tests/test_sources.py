@@ -6,8 +6,8 @@ import pytest
 
 from data import sources
 from data.builders import python_stdlib, tiny_shakespeare
+from transformer.data_config import DataConfig
 from transformer.errors import ConfigError, UserError
-from transformer.experiment import DataConfig
 from transformer.objectives import NextToken, Seq2Seq
 
 
@@ -52,7 +52,7 @@ def test_text_file_splits_by_characters(tmp_path):
     path = tmp_path / 'text.txt'
     path.write_text('é' * 90 + 'x' * 10, encoding='utf-8')
     found = load(path=str(path))
-    assert (found.train, found.validation) == (['é' * 90], ['x' * 10])
+    assert (list(found.train), list(found.validation)) == (['é' * 90], ['x' * 10])
     with pytest.raises(ConfigError, match='both sides'):
         load(path=str(path), validation_fraction=0.999)
 
@@ -163,7 +163,7 @@ def test_pairs_by_line(tmp_path):
 @pytest.mark.parametrize(
     ('fields', 'objective', 'field'),
     [
-        ({'path': ''}, Seq2Seq(), 'data.path'),
+        ({'path': '', 'dataset': 'no_pairs'}, Seq2Seq(), 'data.dataset'),
         ({'path': 'missing'}, Seq2Seq(), 'data.path'),
         ({'validation_split': 'dev'}, Seq2Seq(), 'data.validation_split'),
         ({'validation_split': 'val', 'test_split': 'x'}, Seq2Seq(), 'data.test_split'),

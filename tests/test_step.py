@@ -34,19 +34,21 @@ def mesh_of(**axes):
 
 
 @functools.lru_cache
-def compiled(experiment, tx=None, **axes):
+def compiled(experiment, tx=None, sources=(), **axes):
     """(update, shardings, init); tests with the same arguments share the program."""
     model, mesh = build_model(experiment, tiny.VOCAB), mesh_of(**axes)
     tx = tx or optim.make(experiment)
     init = step.init_fn(model, tx)
     shardings = jax.tree.map(lambda x: x.sharding, step.abstract_state(init, tx, mesh))
-    update = step.jit_train_step(step.train_step_fn(model, tx, experiment), shardings, mesh)
+    update = step.jit_train_step(
+        step.train_step_fn(model, tx, experiment, sources), shardings, mesh
+    )
     return update, shardings, init
 
 
-def start(experiment, tx=None, at=0, **axes):
+def start(experiment, tx=None, at=0, sources=(), **axes):
     """A state with every parameter away from its start, and the update."""
-    update, shardings, init = compiled(experiment, tx, **axes)
+    update, shardings, init = compiled(experiment, tx, sources, **axes)
     # Moments and counts start at zero.
     zeros = jax.tree.map(
         lambda x: np.zeros(x.shape, x.dtype), jax.eval_shape(init, jax.random.key(0))
@@ -57,8 +59,8 @@ def start(experiment, tx=None, at=0, **axes):
     return jax.device_put(state, shardings), update
 
 
-def run(experiment, tx=None, batches=(), at=0, **axes):
-    state, update = start(experiment, tx, at, **axes)
+def run(experiment, tx=None, batches=(), at=0, sources=(), **axes):
+    state, update = start(experiment, tx, at, sources, **axes)
     metrics = []
     for batch in batches:
         state, numbers = update(state, sharding.put_batch(batch, mesh_of(**axes)))
@@ -152,6 +154,66 @@ def test_loss_is_the_mean_over_weighted_targets():
     _, (numbers,) = run(experiment, batches=[batch])
     np.testing.assert_allclose(numbers['loss'], (nats * weights).sum() / weights.sum(), rtol=1e-5)
     assert numbers['tokens'] == weights.sum()
+
+
+NAMES = ('books', 'code', 'never')
+
+
+def mixed(A=1, seed=0):
+    """A batch of which each row is of the first or of the second source."""
+    batch = tiny.batch(A=A, B=8 // A, seed=seed)
+    source = np.random.default_rng(seed + 5).integers(0, 2, (A, 8 // A), dtype=np.int32)
+    return batch | {'source': source}
+
+
+def nats_of(experiment, batch):
+    """Unsmoothed losses of each target, float64 [A, B, T]."""
+    model = build_model(experiment, tiny.VOCAB)
+    read = jax.jit(lambda p, b: model.apply({'params': p}, b, method='forward')[0])
+    found = []
+    for a in range(len(batch['weights'])):
+        one = {name: jnp.asarray(x[a]) for name, x in batch.items()}
+        scores = np.asarray(read(tiny.filled(model), one), np.float64)
+        picked = np.take_along_axis(scores, batch['targets'][a][..., None], -1)[..., 0]
+        found.append(np.log(np.exp(scores).sum(-1)) - picked)
+    return np.stack(found)
+
+
+@pytest.mark.parametrize(
+    ('fields', 'axes'),
+    [({}, {}), ({'accumulation': 2, 'objective__smoothing': 0.1}, {}), ({}, MESHES[1])],
+)
+def test_losses_of_sources(fields, axes):
+    experiment = tiny.experiment(**fields)
+    batch = mixed(experiment.accumulation)
+    _, (numbers,) = run(experiment, SGD, [batch], sources=NAMES, **axes)
+    nats, weights = nats_of(experiment, batch), batch['weights']
+    for k, name in enumerate(NAMES):
+        here = weights * (batch['source'] == k)[..., None]
+        assert numbers[f'tokens/{name}'] == here.sum()
+        np.testing.assert_allclose(numbers[f'nats/{name}'], (nats * here).sum(), rtol=1e-5)
+    assert numbers['tokens/books'] and numbers['tokens/code']
+    assert numbers['tokens/never'] == numbers['nats/never'] == 0
+    total = sum(numbers[f'nats/{name}'] for name in NAMES)
+    np.testing.assert_allclose(numbers['loss'], total / numbers['tokens'], rtol=1e-6)
+
+
+def test_sources_change_no_update():
+    experiment = tiny.experiment(model={'dropout': 0.3})
+    plain, (one,) = run(experiment, SGD, [tiny.batch()])
+    told, (other,) = run(experiment, SGD, [mixed()], sources=NAMES)
+    same(told.params, plain.params, rtol=1e-6)
+    assert one['loss'] == pytest.approx(other['loss'], rel=1e-6)
+    assert not any('/' in name for name in one)
+
+
+def test_what_is_not_finite_in_one_source_is_fine_in_others():
+    batch = mixed()
+    row = int(np.argmax(batch['source'][0] == 1))
+    batch['weights'][0, row, 0] = np.inf
+    _, (numbers,) = run(tiny.experiment(), SGD, [batch], sources=NAMES)
+    assert np.isfinite(numbers['nats/books'])
+    assert not np.isfinite(numbers['nats/code'])
 
 
 @pytest.mark.parametrize('skip', [True, False])

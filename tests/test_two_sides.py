@@ -6,7 +6,6 @@ import itertools
 import numpy as np
 import pytest
 
-from data.bins import first_fit
 from data.objectives import denoising, seq2seq, span_corruption
 from tests.records import PAIRS, TEXTS, made, passes, segments
 from transformer import objectives as kinds
@@ -47,15 +46,18 @@ def joined(inputs, targets, sentinels, end):
     return [t for i in inputs[:-1].tolist() for t in cut.pop(i, [i])]
 
 
+def pieces_of(tokens, most):
+    begins, lengths = span_corruption.pieces_of(np.array([0, 1 + len(tokens)]), most, skip=1)
+    return [tokens[begin - 1 : begin - 1 + n] for begin, n in zip(begins, lengths)]
+
+
 @pytest.mark.parametrize('kind', ['bytes', 'bpe'])
 def test_every_corrupted_row_can_be_put_together_again(kind):
     objective = kinds.SpanCorruption()
     found, tokenizer = made(objective, kind, context=48)
     sentinels = [tokenizer.special(name) for name in objective.special_tokens]
     raw, length = span_corruption.span_lengths(48, 0.15, 3.0)
-    pieces = [
-        p for t in TEXTS for p in span_corruption.pieces_of(np.array(tokenizer.encode(t)), raw)
-    ]
+    pieces = [p for t in TEXTS for p in pieces_of(np.array(tokenizer.encode(t)), raw)]
     want = sorted(p.tolist() for p in pieces if len(p) > 1)
     for epoch in range(3):
         got = []
@@ -77,10 +79,10 @@ def test_every_corrupted_row_can_be_put_together_again(kind):
 
 def test_pieces_lose_nothing():
     for size in range(40):
-        parts = span_corruption.pieces_of(np.arange(size), 6)
-        assert np.concatenate(parts).tolist() == list(range(size))
-        assert size == 1 or size == 0 or min(map(len, parts)) > 1
-        assert max(map(len, parts)) <= 6
+        parts = pieces_of(np.arange(size), 6)
+        assert np.concatenate([[], *parts]).tolist() == list(range(size))
+        assert size < 2 or min(map(len, parts)) > 1
+        assert size == 0 or max(map(len, parts)) <= 6
 
 
 def test_span_corruption_refuses_what_cannot_be():
@@ -153,16 +155,6 @@ def test_denoising_wants_the_whole_text(kind):
 
 
 # Pairs
-
-
-def test_first_fit_fills_rows_in_order():
-    sizes = np.array([[3, 1], [2, 2], [1, 1], [4, 4], [1, 3]])
-    assert first_fit(sizes, (5, 4), np.arange(5)) == [[0, 1], [2, 4], [3]]
-    many = np.stack([np.random.default_rng(0).integers(1, 9, 3000)] * 2, axis=1)
-    bins = first_fit(many, (16, 16), np.arange(3000))
-    assert sorted(i for items in bins for i in items) == list(range(3000))
-    sums = [many[items].sum(0).max() for items in bins]
-    assert max(sums) <= 16 and np.mean(sums) > 15.5
 
 
 @pytest.mark.parametrize('target_context', [0, 40])

@@ -16,6 +16,7 @@ from typing import Any
 
 import ml_collections
 
+from transformer import objectives
 from transformer.errors import UserError
 
 
@@ -135,6 +136,9 @@ def override(config: ml_collections.ConfigDict, overrides: dict[str, str]) -> No
             hint = f'did you mean config.{near[0]}?' if near else f'known: {", ".join(known)}'
             raise UserError(f'config.{name}={text!r}: there is no such field; {hint}')
         old = node[last]
+        if name == 'data.mixture':
+            node[last] = _mixture(text)
+            continue
         if isinstance(old, ml_collections.ConfigDict):
             fields = ', '.join(f'config.{name}.{k}' for k in old)
             raise UserError(f'config.{name}={text!r}: this is a group of fields: {fields}')
@@ -147,6 +151,7 @@ def override(config: ml_collections.ConfigDict, overrides: dict[str, str]) -> No
             raise UserError(
                 f'config.{name}={text!r}: wrong type; accepted: {kind} (default {old!r})'
             ) from None
+    objectives.settle(config)
 
 
 def _names(config: ml_collections.ConfigDict, prefix: str = '') -> list[str]:
@@ -165,6 +170,20 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def _mixture(text: str) -> ml_collections.ConfigDict:
+    """Sources by name, each with the fields that are not given at their defaults."""
+    from transformer.data_config import source_fields
+
+    try:
+        given = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        given = None
+    if not isinstance(given, dict):
+        accepted = "sources by name, such as {'books': {'path': 'books', 'weight': 2.0}}"
+        raise UserError(f'config.data.mixture={text!r}: accepted: {accepted}')
+    return ml_collections.ConfigDict(source_fields(given))
 
 
 def _convert(text: str, old: Any) -> Any:

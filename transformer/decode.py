@@ -53,7 +53,7 @@ class Generator:
     Args:
       model: a decoder with `hidden`, `logits` and `init_cache`.
       params: its parameters.
-      end: the token that ends a document, or None.
+      end: the token that ends a document, or several of them, or None.
       sampling: how tokens are chosen.
       prefix: whether prompts are read in both directions, as a prefix language model is trained to.
         What is read again because the context is full is a prompt, too.
@@ -63,11 +63,12 @@ class Generator:
         self,
         model: Any,
         params: Any,
-        end: int | None,
+        end: Ends,
         sampling: Sampling,
         prefix: bool = False,
     ):
-        self._params, self._end = params, end
+        self._params = params
+        self._ends = end if isinstance(end, tuple) else (end,)
         self._context = model.config.context
         self._vocab = model.config.tokens.vocab
         self._prefill = jax.jit(
@@ -110,7 +111,7 @@ class Generator:
                 new = [[int(t) for t in row if t >= 0] for row in block]
                 for text, row in zip(texts, new):
                     text += row
-                yield [[t for t in row if t != self._end] for row in new]
+                yield [[t for t in row if t not in self._ends] for row in new]
                 left -= step
             done, made = np.asarray(state.done_B), made + room
 

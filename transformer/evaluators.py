@@ -1,7 +1,7 @@
 """Evaluators: from a model, its parameters and batches to (name, value) pairs."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from transformer import losses, sharding, text_metrics
+from transformer import losses, text_metrics
 from transformer.objectives import Objective
+from transformer.prefetch import Ahead
 
 CONFUSION_AT_MOST = 1000  # classes for which every pair of (true, predicted) is counted
 
@@ -20,7 +21,7 @@ class Scores:
 
     For tokens: `loss` (nats a target), `perplexity`, `bits_per_byte` (where the text's size is
     known), `accuracy`. For classes: `loss`, `accuracy`, `f1` (macro), and for tags `tag_f1` (micro,
-    without the tag 'O').
+    without the tag 'O'). Of a mixture also `loss/NAME` of each source that has a target.
 
     Args:
       model: with `forward`.
@@ -28,6 +29,7 @@ class Scores:
       classes: names of the classes or tags, if there are any.
       mesh: where parameters and batches lie.
       param_shardings: of the parameters.
+      sources: names of the sources of a mixture, whose batches have `source`.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Scores:
         classes: tuple[str, ...],
         mesh: Mesh,
         param_shardings: Any,
+        sources: Sequence[str] = (),
     ):
         whole = NamedSharding(mesh, PartitionSpec())
         C = len(classes) if 0 < len(classes) <= CONFUSION_AT_MOST else 0
@@ -46,9 +49,9 @@ class Scores:
             scores, _ = model.apply({'params': params}, one, method='forward')
             weights, targets = one['weights'], one['targets']
             guesses = scores.argmax(-1)
-            _, nats = losses.cross_entropy(scores, targets, weights)
+            _, nats_B = losses.cross_entropy(scores, targets, weights)
             found = {
-                'nats': nats,
+                'nats': nats_B.sum(),
                 'count': weights.sum(),
                 'right': (weights * (guesses == targets)).sum(),
             }
@@ -56,13 +59,16 @@ class Scores:
                 pairs = jnp.ravel(targets * C + guesses)
                 counts = jnp.bincount(pairs, jnp.ravel(weights), length=C * C)
                 found['confusion'] = counts.reshape(C, C)
+            if sources:
+                found |= losses.by_source(nats_B, weights, one['source'], sources)
             return found
 
         self._mesh, self._classes, self._objective = mesh, classes, objective
+        self._sources = tuple(sources)
         self._sums = jax.jit(sums, in_shardings=(param_shardings, None), out_shardings=whole)
 
     def __call__(self, params: Any, batches: Iterable, text_bytes: int = 0) -> Iterator:
-        """Yields (name, value), the number of targets as `tokens` or `examples` last.
+        """Yields (name, value); last the number of targets, `tokens` or `examples`, and of sources.
 
         Args:
           batches: dicts of arrays [1, B, ...], of this process's rows.
@@ -78,11 +84,12 @@ class Scores:
             for name, x in jax.device_get(sums).items():
                 total[name] = total.get(name, 0) + np.asarray(x, np.float64)
 
-        for batch in batches:
-            sums = self._sums(params, sharding.put_batch(batch, self._mesh))
-            if before is not None:
-                add(before)
-            before = sums
+        with Ahead(batches, self._mesh) as ready:
+            for batch in ready:
+                sums = self._sums(params, batch)
+                if before is not None:
+                    add(before)
+                before = sums
         if before is None:
             raise ValueError('there are no batches to evaluate on')
         add(before)
@@ -101,7 +108,12 @@ class Scores:
             if self._objective.HEAD == 'token_class' and 'O' in self._classes:
                 outside = self._classes.index('O')
                 yield 'tag_f1', text_metrics.micro_f1(total['confusion'], outside)
-        yield ('examples' if self._objective.HEAD == 'class' else 'tokens'), int(count)
+        targets = 'examples' if self._objective.HEAD == 'class' else 'tokens'
+        yield targets, int(count)
+        for name in self._sources:
+            if of_source := float(total[f'tokens/{name}']):
+                yield f'loss/{name}', float(total[f'nats/{name}']) / of_source
+                yield f'{targets}/{name}', int(of_source)
 
 
 def generated(predictions: list[str], references: list[str], lowercase: bool = False) -> Iterator:

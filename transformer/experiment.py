@@ -9,47 +9,9 @@ from typing import Any
 
 import ml_collections
 
+from transformer.data_config import DataConfig
 from transformer.errors import ConfigError
 from transformer.objectives import OBJECTIVES
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig:
-    """`config.data`: where examples come from and how text becomes tokens.
-
-    Attributes:
-      dataset: a TFDS data set: ours (`data/builders/`) or any of TFDS's with a text field; or
-        'sklearn_digits'.
-      path: a file, a folder or an archive to use instead; which, depends on the objective
-        (`data/sources`). A text file is one document; its end is the validation split.
-      directory: where TFDS keeps data sets; '' means its own default.
-      train_split: split to train on; of files, the beginning of their names.
-      validation_split: split to evaluate on.
-      test_split: split that `eval.py --split=test` evaluates on; '' means none.
-      encoding: of the text files.
-      text_field: name of the text among the fields of a TFDS record.
-      validation_fraction: share of the characters of `path` kept for validation.
-      encoding_errors: 'strict' refuses a file that is not UTF-8; 'replace' puts U+FFFD for
-        each bad byte.
-      tokenizer: 'bpe' (byte-level), 'characters' or 'bytes', trained on the data; 'init': that of
-        what `config.init` names.
-      vocab: tokens of the BPE; 0 for tokenizers whose vocabulary follows from the text.
-      prefetch: batches prepared ahead of the device.
-    """
-
-    dataset: str = 'python_stdlib'
-    path: str = ''
-    directory: str = ''
-    train_split: str = 'train'
-    validation_split: str = 'validation'
-    test_split: str = ''
-    encoding: str = 'utf-8'
-    text_field: str = 'text'
-    validation_fraction: float = 0.1
-    encoding_errors: str = 'strict'
-    tokenizer: str = 'bpe'
-    vocab: int = 4096
-    prefetch: int = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,16 +147,8 @@ class Experiment:
         _require('learning_rate', rate, rate >= 0 and math.isfinite(rate), 'a number of at least 0')
         dtypes = ('auto', 'float32', 'bfloat16')
         _require('dtype', self.dtype, self.dtype in dtypes, f'one of {", ".join(dtypes)}')
-        known = ('bpe', 'characters', 'bytes', 'init')
-        _require('data.tokenizer', d.tokenizer, d.tokenizer in known, f'one of {", ".join(known)}')
         holds = d.tokenizer != 'init' or bool(self.init)
         _require('data.tokenizer', d.tokenizer, holds, 'another, unless there is a config.init')
-        known = ('strict', 'replace')
-        holds = d.encoding_errors in known
-        _require('data.encoding_errors', d.encoding_errors, holds, f'one of {", ".join(known)}')
-        holds = 0 < d.validation_fraction < 1
-        _require('data.validation_fraction', d.validation_fraction, holds, 'between 0 and 1')
-        _require('data.prefetch', d.prefetch, d.prefetch > 0, 'a whole number above 0')
         for name in ('warmup', 'final', 'b1', 'b2'):
             value = getattr(o, name)
             _require(f'optimizer.{name}', value, 0 <= value <= 1, 'a number from 0 to 1')

@@ -1,5 +1,6 @@
 """Losses, in nats. C classes; for language models these are the tokens."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -16,19 +17,39 @@ def cross_entropy(
     target mixed with `smoothing` of the uniform distribution; the second is never smoothed.
 
     Args:
-      scores_C: float32 [..., C].
-      targets: int32 [...].
-      weights: float32 [...].
+      scores_C: float32 [B, ..., C].
+      targets: int32 [B, ...].
+      weights: float32 [B, ...].
 
     Returns:
-      Two float32 scalars.
+      A float32 scalar, and float32 [B], the sum of each row.
     """
-    nats = optax.softmax_cross_entropy_with_integer_labels(scores_C, targets)
-    total = (nats * weights).sum()
+    nats = optax.softmax_cross_entropy_with_integer_labels(scores_C, targets) * weights
+    nats_B = nats.sum(tuple(range(1, nats.ndim)))
     if not smoothing:
-        return total, total
+        return nats_B.sum(), nats_B
     uniform = jax.nn.logsumexp(scores_C, -1) - scores_C.mean(-1)
-    return (1 - smoothing) * total + smoothing * (uniform * weights).sum(), total
+    return (1 - smoothing) * nats_B.sum() + smoothing * (uniform * weights).sum(), nats_B
+
+
+def by_source(
+    nats: jax.Array, weights: jax.Array, source: jax.Array, names: Sequence[str]
+) -> dict[str, jax.Array]:
+    """`nats/NAME` and `tokens/NAME` of each source: sums, as a source may have no row here.
+
+    Args:
+      nats: of each row, as `cross_entropy` returns them; float32 [B] or [A, B].
+      weights: float32, with or without further axes.
+      source: int32, as `nats`: places in `names`.
+    """
+    tokens = weights.sum(tuple(range(nats.ndim, weights.ndim)))
+    found = {}
+    for k, name in enumerate(names):
+        here = source == k
+        # Not by multiplication: one source's NaN is none of the others'.
+        found[f'nats/{name}'] = jnp.where(here, nats, 0).sum()
+        found[f'tokens/{name}'] = jnp.where(here, tokens, 0).sum()
+    return found
 
 
 def reports(aux: Any) -> tuple[jax.Array, dict[str, jax.Array]]:

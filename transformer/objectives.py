@@ -4,6 +4,8 @@
 """
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 from transformer.errors import ConfigError
 
@@ -48,6 +50,84 @@ class Prefix(Objective):
     """A random prefix is read in both directions, the rest predicted, arxiv.org/abs/1910.10683."""
 
     kind: str = 'prefix'
+
+
+@dataclasses.dataclass(frozen=True)
+class Chat(Objective):
+    """What the assistant says in a conversation, from all that was said before.
+
+    Attributes:
+      template: how a conversation is written: the text of a Jinja chat template, or the path of a
+        file that holds one; '' means the tokenizer's own, or where it has none one of
+        `data.chat.templates`.
+      train_on: roles whose messages are learnt.
+      roles: roles that messages may have.
+      markers: tokens that a tokenizer which is trained keeps apart for the template.
+    """
+
+    RECORDS = 'chat'
+    kind: str = 'chat'
+    template: str = ''
+    train_on: tuple[str, ...] = ('assistant',)
+    roles: tuple[str, ...] = ('system', 'developer', 'user', 'assistant', 'tool', 'function')
+    markers: tuple[str, ...] = ('<|im_start|>', '<|im_end|>')
+
+    def __post_init__(self):
+        super().__post_init__()
+        known = set(self.train_on) <= set(self.roles)
+        accepted = f'at least one of {", ".join(self.roles)} (config.objective.roles)'
+        self._require('train_on', bool(self.train_on) and known, accepted)
+        if self.template and '{' not in self.template:
+            # The text takes the place of the path: the file may change, a run must not.
+            object.__setattr__(self, 'template', self._read())
+
+    def _read(self) -> str:
+        accepted = 'the text of a Jinja template, or a UTF-8 file that holds one'
+        try:
+            text = Path(self.template).expanduser().read_text(encoding='utf-8')
+        except (OSError, ValueError) as error:
+            why = f'{accepted} ({error})'
+            raise ConfigError('objective.template', self.template, why) from None
+        if '{' not in text:
+            raise ConfigError('objective.template', self.template, accepted)
+        return text
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        return self.markers
+
+
+@dataclasses.dataclass(frozen=True)
+class FillInMiddle(Objective):
+    """Next tokens, of texts whose middle often comes last, https://arxiv.org/abs/2207.14255.
+
+    Attributes:
+      rate: share of the pieces of documents that are turned round.
+      spm_rate: share of these in which the suffix comes before the prefix, not after.
+      markers: tokens before the prefix, the middle and the suffix.
+    """
+
+    kind: str = 'fill_in_middle'
+    rate: float = 0.5
+    spm_rate: float = 0.5
+    markers: tuple[str, ...] = ('<|fim_prefix|>', '<|fim_middle|>', '<|fim_suffix|>')
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._require('rate', 0 <= self.rate <= 1, 'from 0 to 1')
+        self._require('spm_rate', 0 <= self.spm_rate <= 1, 'from 0 to 1')
+        names = set(self.markers)
+        distinct = len(self.markers) == len(names) == 3 and all(names)
+        self._require('markers', distinct, 'three different names: of prefix, middle and suffix')
+
+    @property
+    def gap(self) -> str:
+        """What stands in a prompt where the middle belongs."""
+        return self.markers[1]
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        return self.markers
 
 
 MASK, START, SEPARATOR = '[MASK]', '[CLS]', '[SEP]'
@@ -188,6 +268,7 @@ OBJECTIVES = {
     for objective in (
         NextToken,
         Prefix,
+        FillInMiddle,
         Masked,
         SpanCorruption,
         Denoising,
@@ -195,5 +276,13 @@ OBJECTIVES = {
         Classification,
         TokenClassification,
         ImageClassification,
+        Chat,
     )
 }
+
+
+def settle(config: Any) -> None:
+    """Puts the text of a chat template in the place of its path, in a ConfigDict."""
+    objective = config.get('objective')
+    if objective and objective.get('kind') == Chat.kind:
+        objective.template = Chat(template=objective.template).template

@@ -3,15 +3,18 @@
 import contextlib
 import gzip
 import lzma
+import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from transformer import hardware, terminal
+from transformer import hardware, terminal, workdir
 from transformer.errors import UserError
 from transformer.experiment import Experiment
 from transformer.respond import Speaker, respond
 
+WAIT_AT_MOST = 0.05  # share of the time
+JUDGED = 1.0  # seconds of training over which that is judged, at least: a hiccup is none of it
 COMPRESSED_AT_MOST = 64 << 20  # bytes of validation text; xz takes a second a megabyte
 
 
@@ -30,6 +33,8 @@ def busy(n: int, experiment: Experiment) -> bool:
 class Speed:
     """Tokens per second, and the share of the peak (MFU) where the peak is known.
 
+    Says once where more than `WAIT_AT_MOST` of the time is lost to waiting for data.
+
     Args:
       tokens: of one step, padding included.
       flops: of one step, `summary.flops_per_row`.
@@ -40,6 +45,8 @@ class Speed:
         self._tokens, self._flops, self._devices = tokens, flops, devices
         self._last: tuple[int, float] | None = None
         self._paused = self._waited = 0.0
+        self._judged: tuple[int, float, float] | None = None  # from which step; waited, in all
+        self._warned = False
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -50,7 +57,7 @@ class Speed:
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """What happens inside counts as waiting for data."""
+        """What happens inside counts as waiting for data, as `prefetch.Ahead` makes one wait."""
         begin = time.monotonic()
         yield
         self._waited += time.monotonic() - begin
@@ -70,7 +77,57 @@ class Speed:
         if peak:
             steps = rate / self._tokens
             values['mfu'] = steps * self._flops / (peak * self._devices)
+        # The first interval still fills the buffers.
+        self._judged = self._judge(waited, seconds, step) if self._judged else (step, 0.0, 0.0)
         return values
+
+    def _judge(self, waited: float, seconds: float, step: int) -> tuple[int, float, float]:
+        begin, before, time_before = self._judged
+        waited, seconds = before + waited, time_before + seconds
+        if seconds < JUDGED:
+            return begin, waited, seconds
+        if waited / seconds > WAIT_AT_MOST and not self._warned:
+            self._warned = True
+            workdir.warn(
+                f'{waited / seconds:.0%} of the time since step {begin} went into waiting for '
+                'data: more config.data.workers make it in parallel, a larger config.data.prefetch '
+                'evens it out, and python -m data.prepare with this config tokenises it beforehand'
+            )
+        return step, 0.0, 0.0
+
+
+class SourceLosses:
+    """Means of the sources of a mixture, over the steps between two records.
+
+    A step that is not finite is left out, of its sources alone.
+    """
+
+    def __init__(self):
+        self._nats: dict[str, float] = {}
+        self._tokens: dict[str, float] = {}
+
+    def add(self, values: dict[str, float]) -> None:
+        """Takes `nats/NAME` and `tokens/NAME` of a step out of `values`."""
+        for key in [key for key in values if key.startswith('nats/')]:
+            name = key.removeprefix('nats/')
+            nats, tokens = values.pop(key), values.pop(f'tokens/{name}')
+            self._tokens.setdefault(name, 0.0)
+            if math.isfinite(nats) and math.isfinite(tokens):
+                self._nats[name] = self._nats.get(name, 0.0) + nats
+                self._tokens[name] += tokens
+
+    def since_last(self) -> dict[str, float]:
+        """`loss/NAME` of each source that had a target since the last call, `tokens/NAME` of all.
+
+        The tokens are those since the last call: over all records they add up to those of the run.
+        """
+        record = {}
+        for name, tokens in self._tokens.items():
+            if tokens:
+                record[f'loss/{name}'] = self._nats[name] / tokens
+            record[f'tokens/{name}'] = int(tokens)
+        self._nats, self._tokens = {}, dict.fromkeys(self._tokens, 0.0)
+        return record
 
 
 def final(records: list[dict], text: bytes, directory: Path) -> str:
@@ -106,10 +163,7 @@ def print_samples(speaker: Speaker, prompts: Sequence[str]) -> None:
     except UserError as error:  # such as a character that this text lacks: no reason to fail
         print(f'no samples: config.sample.prompts: {error}')
         return
-    arrow = (
-        ''
-        if speaker.objective.HEAD == 'tokens' and speaker.objective.SHAPE == 'decoder'
-        else ' -> '
-    )
+    continues = speaker.objective.SHAPE == 'decoder' and speaker.objective.HEAD == 'tokens'
+    arrow = '' if continues and speaker.objective.kind != 'chat' else ' -> '
     for prompt, answer in zip(prompts, answers):
         print(f'\n--- sample\n{prompt}{arrow}{answer}')

@@ -26,6 +26,7 @@ class Speaker:
       classes: names of the classes, if there are any.
       how: how tokens are chosen.
       max_tokens: new tokens at most; 0 means as many as the model was trained on.
+      system: what a chat model is told first; '' means nothing.
       cut: whether a source that is too long is cut, as in training, or refused.
     """
 
@@ -37,6 +38,7 @@ class Speaker:
     how: Sampling | Beam = Sampling()
     max_tokens: int = 0
     seed: int = 0
+    system: str = ''
     cut: bool = False
 
 
@@ -57,10 +59,39 @@ def _continue(speaker: Speaker, texts: Sequence[str]) -> list[str]:
     s = speaker
     if not isinstance(s.how, Sampling):
         raise UserError('a decoder has no beam search here; accepted: temperature, top_k, top_p')
-    prompts = [s.tokenizer.prompt(text) for text in texts]
+    prompts = begun(s, texts)
     generator = Generator(s.model, s.params, s.tokenizer.end, s.how, s.objective.kind == 'prefix')
     rows = generator.generate(prompts, s.max_tokens or 200, s.seed)
     return [s.tokenizer.continuation(*both) for both in zip(prompts, rows)]
+
+
+def begun(speaker: Speaker, texts: Sequence[str]) -> list[list[int]]:
+    """What a decoder reads of texts: to go on with, or with a gap that it fills."""
+    if speaker.objective.kind != 'fill_in_middle':
+        return [speaker.tokenizer.prompt(text) for text in texts]
+    from data.objectives.fill_in_middle import prompt
+
+    return [prompt(text, speaker.tokenizer, speaker.objective) for text in texts]
+
+
+def _answer(speaker: Speaker, texts: Sequence[str]) -> list[str]:
+    if not isinstance(speaker.how, Sampling):
+        raise UserError('a decoder has no beam search here; accepted: temperature, top_k, top_p')
+    ends, prompts = asked(speaker, texts)
+    generator = Generator(speaker.model, speaker.params, ends, speaker.how)
+    rows = generator.generate(prompts, speaker.max_tokens or 200, speaker.seed)
+    return [speaker.tokenizer.continuation(*both) for both in zip(prompts, rows)]
+
+
+def asked(speaker: Speaker, texts: Sequence[str]) -> tuple[tuple[int, ...], list[list[int]]]:
+    """What a chat model reads of texts that a user says: tokens that end an answer, and prompts."""
+    from data.chat import Format
+
+    written = Format(speaker.tokenizer, speaker.objective)
+    before = [{'role': 'system', 'content': speaker.system}] if speaker.system else []
+    said = [[*before, {'role': 'user', 'content': text}] for text in texts]
+    prompts = [written.prompt(one, f'prompt {i + 1}') for i, one in enumerate(said)]
+    return written.ends, prompts
 
 
 def _rewrite(speaker: Speaker, texts: Sequence[str]) -> list[str]:
@@ -112,6 +143,8 @@ def _classify(speaker: Speaker, texts: Sequence[str]) -> list[str]:
 RESPONSES: dict[str, Callable[[Speaker, Sequence[str]], list[str]]] = {
     'next_token': _continue,
     'prefix': _continue,
+    'fill_in_middle': _continue,
+    'chat': _answer,
     'masked': _fill,
     'span_corruption': _rewrite,
     'denoising': _rewrite,

@@ -1,10 +1,11 @@
 """The training state, and the step that moves it. A microbatches, B rows, T tokens.
 
 A batch is a dict of arrays [A, B, ...]: `targets` and `weights`, and what the model's `forward`
-reads: `inputs`, `positions`, `segment_ids`, `images` ...
+reads: `inputs`, `positions`, `segment_ids`, `images` ... Of a mixture also `source` [A, B], which
+source each row is of; models do not see it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.struct
@@ -69,13 +70,20 @@ def abstract_batch(batch: dict[str, Any], mesh: Mesh) -> dict[str, jax.ShapeDtyp
 
 
 def train_step_fn(
-    model: Any, tx: optax.GradientTransformation, experiment: Experiment
+    model: Any,
+    tx: optax.GradientTransformation,
+    experiment: Experiment,
+    sources: Sequence[str] = (),
 ) -> Callable[[TrainState, dict], tuple[TrainState, dict]]:
     """The update as a pure function (state, batch) -> (state, metrics), not yet compiled.
 
     The gradient is that of the mean over all weighted tokens of the batch, whatever the number of
     microbatches. Metrics: `loss` (nats a target, not smoothed), `grad_norm` (before clipping),
-    `learning_rate`, `tokens` (targets that count), `skipped`, and what experts report.
+    `learning_rate`, `tokens` (targets that count), `skipped`, and what experts report; of each
+    source the sums `nats/NAME` and `tokens/NAME`, of which `report.SourceLosses` makes means.
+
+    Args:
+      sources: names of the sources of a mixture, whose batches have `source`.
     """
     rate = optim.schedule(experiment)
     smoothing = experiment.objective.smoothing
@@ -85,33 +93,36 @@ def train_step_fn(
             {'params': params}, batch, rows_B, True, rngs={'dropout': key}, method='forward'
         )
         weights = batch['weights']
-        loss, nats = losses.cross_entropy(scores, batch['targets'], weights, smoothing)
+        loss, nats_B = losses.cross_entropy(scores, batch['targets'], weights, smoothing)
         extra, stats = losses.reports(aux)
-        return loss + extra * weights.sum(), (nats, stats)
+        return loss + extra * weights.sum(), (nats_B, stats)
 
     def gradients(params, batch, key):
         A, B = batch['weights'].shape[:2]
         rows_AB = jnp.arange(A * B, dtype=jnp.int32).reshape(A, B)
         grad = jax.grad(loss_fn, has_aux=True)
         if A == 1:
-            return grad(params, jax.tree.map(lambda x: x[0], batch), rows_AB[0], key)
+            grads, (nats_B, stats) = grad(
+                params, jax.tree.map(lambda x: x[0], batch), rows_AB[0], key
+            )
+            return grads, (nats_B[None], stats)
 
         def add(total, micro):
             grads, told = grad(params, *micro, key)
             return jax.tree.map(jnp.add, total, grads), told
 
         zeros = jax.tree.map(jnp.zeros_like, params)
-        grads, (nats_A, stats_A) = jax.lax.scan(add, zeros, (batch, rows_AB))
+        grads, (nats_AB, stats_A) = jax.lax.scan(add, zeros, (batch, rows_AB))
         counts = {'dropped': jnp.sum}
         stats = {name: counts.get(name, jnp.mean)(x) for name, x in stats_A.items()}
-        return grads, (nats_A.sum(), stats)
+        return grads, (nats_AB, stats)
 
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
         key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
         tokens = batch['weights'].sum()
-        grads, (nats, stats) = gradients(state.params, batch, key)
+        grads, (nats_AB, stats) = gradients(state.params, batch, key)
         scale = 1 / jnp.maximum(tokens, 1)
-        loss, grads = nats * scale, jax.tree.map(lambda g: g * scale, grads)
+        loss, grads = nats_AB.sum() * scale, jax.tree.map(lambda g: g * scale, grads)
         grad_norm = optax.tree.norm(grads)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -129,6 +140,8 @@ def train_step_fn(
             'tokens': tokens,
             'skipped': skipped,
         } | {f'experts/{name}': x for name, x in stats.items()}
+        if sources:
+            metrics |= losses.by_source(nats_AB, batch['weights'], batch['source'], sources)
         new = state.replace(
             step=state.step + 1, params=params, opt_state=opt_state, skipped=skipped
         )

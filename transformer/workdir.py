@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,9 @@ CONFIG, TASK, TOKENIZER, METRICS, CHECKPOINTS = (
 # A run may be continued with any other field changed; these make it what it is.
 IDENTITY = ('model', 'objective', 'data', 'context', 'target_context', 'batch_size', 'seed')
 # ... except for where the data lies and how it is fetched.
-FREE = ('data.path', 'data.directory', 'data.prefetch', 'model.attention')
+FREE = re.compile(
+    r'data\.(mixture\.\w+\.)?(path|directory)|data\.(prepared|workers|prefetch)|model\.attention'
+)
 
 
 @contextlib.contextmanager
@@ -119,7 +122,7 @@ def save_config(path: Path, config: ml_collections.ConfigDict) -> list[str]:
             before, after = old.get(field), new.get(field)
             if before == after:
                 continue
-            if field.split('.')[0] in IDENTITY and field not in FREE:
+            if field.split('.')[0] in IDENTITY and not FREE.fullmatch(field):
                 raise UserError(
                     f'config.{field}={after!r}, but the run in --workdir={path} was made with '
                     f'{before!r}; accepted: {before!r}, or a new --workdir'

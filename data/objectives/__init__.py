@@ -1,8 +1,10 @@
 """From records to rows: one file an objective, with `split(experiment, records, tokenizer)`."""
 
 from data.objectives import (
+    chat,
     classification,
     denoising,
+    fill_in_middle,
     image_classification,
     masked,
     next_token,
@@ -15,11 +17,13 @@ from data.objectives import (
 SPLITS = {
     'next_token': next_token.split,
     'prefix': prefix.split,
+    'fill_in_middle': fill_in_middle.split,
     'masked': masked.split,
     'span_corruption': span_corruption.split,
     'denoising': denoising.split,
     'seq2seq': seq2seq.split,
     'classification': classification.split,
+    'chat': chat.split,
     'token_classification': token_classification.split,
     'image_classification': image_classification.split,
 }

@@ -1,12 +1,11 @@
 """The class of a text, read after [CLS], https://arxiv.org/abs/1810.04805."""
 
-import hashlib
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data.bins import Ragged
+from data.columns import Examples
 from data.objectives.texts import TextRows
 from data.rows import Row, Split
 from transformer.errors import ConfigError
@@ -16,26 +15,21 @@ from transformer.objectives import START
 class ClassRows(TextRows):
     """`inputs`, `positions`, `segment_ids` [T]; `targets` (int32) and `weights` scalars."""
 
-    def __init__(self, texts: Ragged, length: int, cut: int, classes: Sequence[int]):
-        super().__init__(texts, length, cut)
-        self._classes = np.array(classes, np.int32)
+    def __init__(self, examples: Examples, length: int, around: int, tokenizer: Any):
+        super().__init__(examples, length, around)
+        self._classes, self._tokenizer = examples['label'], tokenizer
+
+    def frame(self, ids: np.ndarray) -> np.ndarray:
+        return self._tokenizer.wrap(ids, self._length)
 
     def labels(self, place: int) -> Row:
-        return {'targets': self._classes[place], 'weights': np.float32(1)}
-
-    def label_digest(self) -> str:
-        return hashlib.blake2b(self._classes.tobytes(), digest_size=16).hexdigest()
+        return {'targets': np.int32(self._classes[place][0]), 'weights': np.float32(1)}
 
 
-def split(experiment: Any, records: Sequence[tuple[str, int]], tokenizer: Any) -> Split:
+def split(experiment: Any, examples: Examples, tokenizer: Any, plans: Path | None) -> Split:
     """Texts cut to `experiment.context` tokens, [CLS] or the tokenizer's own frame included."""
     length, around = experiment.context, len(tokenizer.wrap(()))
     if length <= around:
         what = START if around == 1 else 'special tokens'
         raise ConfigError('context', length, f'at least {around + 1}: {what} and a token')
-    encoded = list(tokenizer.encode_all(text for text, _ in records))
-    dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
-    texts = Ragged([tokenizer.wrap(ids, length) for ids in encoded], dtype)
-    cut = sum(len(ids) > length - around for ids in encoded)
-    rows = ClassRows(texts, length, cut, [label for _, label in records])
-    return Split(rows, 0, len(records), records)
+    return Split(ClassRows(examples, length, around, tokenizer), 0, len(examples))

@@ -8,14 +8,16 @@ between two tokens; where the row has no more room for that, it is left out. The
 last.
 """
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from data.columns import Examples
+from data.layouts import Layout, layout_of
 from data.objectives.pairs import assemble, end_marker
-from data.packing import TokenStream
 from data.rows import Row, Split, StreamRows
+from data.streams import Span, TokenStream
 from transformer.errors import ConfigError
 from transformer.objectives import MASK
 
@@ -26,21 +28,23 @@ class DenoisingRows(StreamRows):
     """Rows as of `pairs.assemble`, S = T.
 
     Args:
-      stream, length: as of `StreamRows`.
+      stream, layout, length: as of `StreamRows`.
       tokenizer: has [MASK] and an end marker.
       objective: `transformer.objectives.Denoising`.
     """
 
-    def __init__(self, stream: TokenStream, length: int, tokenizer: Any, objective: Any):
-        super().__init__(stream, length)
+    def __init__(
+        self, stream: TokenStream, layout: Layout, length: int, tokenizer: Any, objective: Any
+    ):
+        super().__init__(stream, layout, length)
         self._objective, self._end = objective, tokenizer.end
         self._start = tokenizer.start
         self._mask = tokenizer.special(MASK)
         self._closes = np.array([p.rstrip(' ').endswith(SENTENCE_ENDS) for p in tokenizer.pieces])
 
-    def cut(self, start: int, wrap: bool, key: tuple[int, ...]) -> Row:
+    def make(self, spans: list[Span], key: tuple[int, ...]) -> Row:
         rng = np.random.default_rng(key)
-        row = self._stream.row(start, self._length, wrap=wrap)
+        row = self._stream.row(spans, self._length)
         real = row['weights'] > 0
         targets, segments = row['targets'][real], row['segment_ids'][real]
         pairs = []
@@ -88,7 +92,7 @@ def infilled(tokens: np.ndarray, objective: Any, mask: int, rng: np.random.Gener
     return np.concatenate([*pieces, tokens[at:]]).astype(np.int32)
 
 
-def split(experiment: Any, records: Sequence[str], tokenizer: Any) -> Split:
+def split(experiment: Any, examples: Examples, tokenizer: Any, plans: Path | None) -> Split:
     """Documents as rows of `experiment.context` tokens on both sides."""
     end_marker(experiment, tokenizer)
     if experiment.context < 2:
@@ -96,6 +100,7 @@ def split(experiment: Any, records: Sequence[str], tokenizer: Any) -> Split:
     if experiment.target_context not in (0, experiment.context):
         accepted = f'0 or config.context={experiment.context}'
         raise ConfigError('target_context', experiment.target_context, accepted)
-    stream = TokenStream.of(tokenizer, records)
-    rows = DenoisingRows(stream, experiment.context, tokenizer, experiment.objective)
-    return Split(rows, 0, stream.predicted, records)
+    stream = TokenStream(examples)
+    layout = layout_of(experiment, stream, shifted=True, directory=plans)
+    rows = DenoisingRows(stream, layout, experiment.context, tokenizer, experiment.objective)
+    return Split(rows, 0, stream.predicted)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,13 +49,15 @@ class ImageRows(Rows):
         return f'{len(self):,} images of {" x ".join(map(str, self._shape))}'
 
 
-def split(experiment: Any, records: Sequence[tuple[np.ndarray, int]], tokenizer: Any) -> Split:
+def split(
+    experiment: Any, records: Sequence[tuple[np.ndarray, int]], tokenizer: Any, plans: Path | None
+) -> Split:
     """Images as they are.
 
     Raises:
       ConfigError: images of another size than the model's.
     """
-    del tokenizer
+    del tokenizer, plans
     m = experiment.model
     if len(records):
         height, width, channels = records[0][0].shape
@@ -64,4 +67,4 @@ def split(experiment: Any, records: Sequence[tuple[np.ndarray, int]], tokenizer:
             )
         if channels != m.channels:
             raise ConfigError('model.channels', m.channels, str(channels))
-    return Split(ImageRows(records), 0, len(records), records)
+    return Split(ImageRows(records), 0, len(records))

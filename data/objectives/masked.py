@@ -1,8 +1,9 @@
 """Hidden tokens from all around them, https://arxiv.org/abs/1810.04805.
 
-Of n tokens of text in a row, round(rate * n) are chosen, at least one. A chosen token becomes
-[MASK], a random token of text, or stays, each with its probability. End markers are never chosen.
-Training draws anew each epoch, https://arxiv.org/abs/1907.11692.
+Of n tokens of text in a row, rate * n are chosen, rounded up or down at random so that the share is
+right on average, and at least one. A chosen token becomes [MASK], a random token of text, or stays,
+each with its probability. End markers are never chosen. Training draws anew each epoch,
+https://arxiv.org/abs/1907.11692.
 
 With `whole_words` all tokens of a word are chosen together: words in random order, leaving out
 those that would exceed the number; the shortest, where all would. A token goes on with the word
@@ -10,13 +11,15 @@ before it where the last character before it and its own first are letters or di
 begins at a blank, after one, and around punctuation. Part of a character counts as a letter.
 """
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data.packing import TokenStream
+from data.columns import Examples
+from data.layouts import Layout, layout_of
 from data.rows import Row, Split, StreamRows
+from data.streams import Span, TokenStream
 from transformer.objectives import MASK
 
 
@@ -26,20 +29,17 @@ class MaskedRows(StreamRows):
     `targets` holds the text at all places; `weights` is 1 where a token was chosen.
     """
 
-    def __init__(self, stream: TokenStream, length: int, tokenizer: Any, objective: Any):
-        super().__init__(stream, length)
+    def __init__(
+        self, stream: TokenStream, layout: Layout, length: int, tokenizer: Any, objective: Any
+    ):
+        super().__init__(stream, layout, length)
         self._objective = objective
         self._mask, self._ordinary = tokenizer.special(MASK), tokenizer.ordinary
         self._special = np.array(list(tokenizer.specials.values()))
         self._begins, self._ends = _word_edges(tokenizer) if objective.whole_words else (None, None)
 
-    def __len__(self) -> int:
-        """Every token can be a target: there is no shift."""
-        size = len(self._stream.tokens)
-        return -(-size // self._length) if self._stream.predicted > 0 else 0
-
-    def cut(self, start: int, wrap: bool, key: tuple[int, ...]) -> Row:
-        window = self._stream.window(start, self._length, wrap=wrap)
+    def make(self, spans: list[Span], key: tuple[int, ...]) -> Row:
+        window = self._stream.window(spans, self._length)
         tokens, rng, objective = window['inputs'], np.random.default_rng(key), self._objective
         text = (window['segment_ids'] > 0) & ~np.isin(tokens, self._special)
         chosen = self._choose(window, text, rng)
@@ -61,7 +61,7 @@ class MaskedRows(StreamRows):
         places = np.flatnonzero(text)
         if not len(places):
             return chosen
-        count = max(1, round(self._objective.rate * len(places)))
+        count = max(1, int(self._objective.rate * len(places) + rng.random()))
         if not self._objective.whole_words:
             chosen[rng.choice(places, count, replace=False)] = True
             return chosen
@@ -90,8 +90,9 @@ def _word_edges(tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
     return begins, ends
 
 
-def split(experiment: Any, records: Sequence[str], tokenizer: Any) -> Split:
+def split(experiment: Any, examples: Examples, tokenizer: Any, plans: Path | None) -> Split:
     """Documents as rows of `experiment.context` tokens."""
-    stream = TokenStream.of(tokenizer, records)
-    rows = MaskedRows(stream, experiment.context, tokenizer, experiment.objective)
-    return Split(rows, 0, 0, records)
+    stream = TokenStream(examples)
+    layout = layout_of(experiment, stream, shifted=False, directory=plans)
+    rows = MaskedRows(stream, layout, experiment.context, tokenizer, experiment.objective)
+    return Split(rows, 0, 0)

@@ -7,14 +7,18 @@ end marker where a tokenizer has no other.
 
 import abc
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data.bins import first_fit
+from data.bins import pack
+from data.plans import planned
 from data.rows import Row, Rows, at_key, draw_key
 from transformer.errors import ConfigError
+
+HASHED = 1 << 16  # rows
 
 
 def end_marker(experiment: Any, tokenizer: Any) -> int:
@@ -62,22 +66,51 @@ def assemble(
     return row
 
 
+def plan_pairs(
+    experiment: Any, sizes: np.ndarray, lengths: tuple[int, int], content: str, plans: Path | None
+) -> dict[str, np.ndarray]:
+    """Which pairs share a row, settled once.
+
+    Args:
+      sizes: [N, 2], lengths of both sides of each pair.
+      lengths: S and T.
+      content: digest of all pairs.
+      plans: where the plan is kept; None: nowhere.
+
+    Returns:
+      `items`, the pairs row by row; `rows` [R + 1], where each row begins among them; `tokens` [2],
+      of each side in all.
+    """
+    how, seed = experiment.data.packing, experiment.seed
+    how = 'first_fit' if how == 'concat' else how  # pairs are never cut
+
+    def make() -> dict[str, np.ndarray]:
+        order = np.random.default_rng(seed).permutation(len(sizes))
+        bins = pack(sizes, lengths, how, order)
+        return {'items': bins.items, 'rows': bins.starts, 'tokens': sizes.sum(0)}
+
+    key = {'pairs': content, 'lengths': list(lengths), 'how': how, 'seed': seed}
+    return planned(plans, key, make)
+
+
 class PackedPairs(Rows):
     """Pairs put together in rows once; the order of the rows is drawn each epoch.
 
     Args:
-      sizes: [N, 2], lengths of both sides of each pair.
+      plan: as of `plan_pairs`.
       source, target: S and T.
       start: as of `assemble`.
-      seed: of the order in which pairs are put into rows.
     """
 
     NEEDS = 'one pair'
 
-    def __init__(self, sizes: np.ndarray, source: int, target: int, start: int, seed: int):
-        order = np.random.default_rng(seed).permutation(len(sizes))
-        self._sizes, self._source, self._target, self._start = sizes, source, target, start
-        self._bins = first_fit(sizes, (source, target), order)
+    def __init__(self, plan: Mapping[str, np.ndarray], source: int, target: int, start: int):
+        self._items, self._rows, self._tokens = plan.get('items'), plan['rows'], plan['tokens']
+        self._source, self._target, self._start = source, target, start
+
+    def members(self, begin: int, end: int) -> Iterable[int]:
+        """The pairs at these places of the plan, for `pair`."""
+        return self._items[begin:end].tolist()
 
     @abc.abstractmethod
     def pair(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +121,7 @@ class PackedPairs(Rows):
         """Digest of all pairs."""
 
     def __len__(self) -> int:
-        return len(self._bins)
+        return len(self._rows) - 1
 
     def at(self, place: int) -> Row:
         return self._row(place, at_key(place))
@@ -98,23 +131,27 @@ class PackedPairs(Rows):
 
     def _row(self, place: int, key: tuple[int, ...]) -> Row:
         rng = np.random.default_rng(key)
-        pairs = [self.pair(index, rng) for index in self._bins[place]]
+        begin, end = int(self._rows[place]), int(self._rows[place + 1])
+        pairs = [self.pair(index, rng) for index in self.members(begin, end)]
         return assemble(pairs, self._source, self._target, self._start)
 
     @property
     def targets(self) -> int:
         """Tokens that are predicted in a pass."""
-        return int(self._sizes[:, 1].sum())
+        return int(self._tokens[1])
 
     def digest(self) -> str:
-        rows = repr((self.content(), self._source, self._target, self._bins))
-        return hashlib.blake2b(rows.encode(), digest_size=16).hexdigest()
+        made = hashlib.blake2b(self.content().encode(), digest_size=16)
+        made.update(repr((self._source, self._target, len(self))).encode())
+        # The plan follows from what else is in here; its beginning tells of another algorithm.
+        made.update(np.ascontiguousarray(self._rows[:HASHED]))
+        return made.hexdigest()
 
     def size(self) -> str:
-        if not self._bins:
+        if not len(self):
             return '0 pairs'
-        filled = self._sizes.sum(0) / (len(self._bins) * np.array([self._source, self._target]))
+        filled = self._tokens / (len(self) * np.array([self._source, self._target]))
         return (
-            f'{len(self._sizes):,} pairs, {self._sizes.sum():,} tokens in {len(self._bins):,} rows '
-            f'of {self._source} and {self._target}, filled {filled[0]:.0%} and {filled[1]:.0%}'
+            f'{self._rows[-1]:,} pairs, {self._tokens.sum():,} tokens in {len(self):,} rows '
+            f'of {self._source} and {self._target}, filled {filled[0]:.1%} and {filled[1]:.1%}'
         )

@@ -3,13 +3,15 @@
 https://arxiv.org/abs/1910.10683, section 3.2.3.
 """
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data.packing import TokenStream
+from data.columns import Examples
+from data.layouts import layout_of
 from data.rows import Row, Split, StreamRows
+from data.streams import Span, TokenStream
 
 
 class PrefixRows(StreamRows):
@@ -20,8 +22,8 @@ class PrefixRows(StreamRows):
     has no prefix.
     """
 
-    def cut(self, start: int, wrap: bool, key: tuple[int, ...]) -> Row:
-        row = self._stream.row(start, self._length, wrap=wrap)
+    def make(self, spans: list[Span], key: tuple[int, ...]) -> Row:
+        row = self._stream.row(spans, self._length)
         segments, rng = row['segment_ids'], np.random.default_rng(key)
         prefix = np.zeros(self._length, bool)
         weights = row['weights'].copy()
@@ -34,7 +36,8 @@ class PrefixRows(StreamRows):
         return row | {'weights': weights, 'prefix': prefix}
 
 
-def split(experiment: Any, records: Sequence[str], tokenizer: Any) -> Split:
+def split(experiment: Any, examples: Examples, tokenizer: Any, plans: Path | None) -> Split:
     """Documents as rows of `experiment.context` tokens."""
-    stream = TokenStream.of(tokenizer, records)
-    return Split(PrefixRows(stream, experiment.context), 0, 0, records)
+    stream = TokenStream(examples)
+    layout = layout_of(experiment, stream, shifted=True, directory=plans)
+    return Split(PrefixRows(stream, layout, experiment.context), 0, 0)

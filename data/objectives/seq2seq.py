@@ -4,13 +4,13 @@ Each side of a pair ends with the end marker; a pretrained tokenizer may begin i
 Several pairs share a row; which ones is settled once.
 """
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data.bins import Ragged
-from data.objectives.pairs import PackedPairs, end_marker
+from data.columns import Examples
+from data.objectives.pairs import PackedPairs, end_marker, plan_pairs
 from data.rows import Split
 from transformer.errors import ConfigError
 
@@ -24,28 +24,30 @@ class Seq2SeqRows(PackedPairs):
     """Rows as of `pairs.assemble`.
 
     Args:
-      sources, targets: both sides, end markers included.
-      cut: how many pairs were cut to fit.
+      examples: with the columns `source` and `target`.
+      plan: as of `PackedPairs`.
       lengths: S and T.
-      start, seed: as of `PackedPairs`.
+      cut: how many pairs are cut to fit.
+      tokenizer: puts the end markers.
     """
 
-    def __init__(self, sources: Ragged, targets: Ragged, cut: int, lengths, start: int, seed: int):
-        sizes = np.stack([sources.lengths, targets.lengths], axis=1)
-        super().__init__(sizes, *lengths, start, seed)
-        self._sources, self._targets, self._cut = sources, targets, cut
+    def __init__(self, examples: Examples, plan, lengths: tuple[int, int], cut: int, tokenizer):
+        super().__init__(plan, *lengths, tokenizer.start)
+        self._examples, self._lengths, self._cut = examples, lengths, cut
+        self._tokenizer = tokenizer
 
     def pair(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        return self._sources[index], self._targets[index]
+        sides = (self._examples[name][index] for name in ('source', 'target'))
+        return tuple(self._tokenizer.side(ids, n) for ids, n in zip(sides, self._lengths))
 
     def content(self) -> str:
-        return self._sources.digest() + self._targets.digest()
+        return self._examples.digest()
 
     def size(self) -> str:
         return super().size() + (f', {self._cut:,} pairs cut' if self._cut else '')
 
 
-def split(experiment: Any, records: Sequence[tuple[str, str]], tokenizer: Any) -> Split:
+def split(experiment: Any, examples: Examples, tokenizer: Any, plans: Path | None) -> Split:
     """Pairs in rows of `experiment.context` and `experiment.target_context` (0: as many) tokens."""
     end_marker(experiment, tokenizer)
     lengths = experiment.context, experiment.target_context or experiment.context
@@ -54,18 +56,9 @@ def split(experiment: Any, records: Sequence[tuple[str, str]], tokenizer: Any) -
         if length <= around:
             what = 'the end marker' if around == 1 else 'special tokens'
             raise ConfigError(name, length, f'at least {around + 1}: a token and {what}')
-    dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
-    cut = np.zeros(len(records), bool)
-
-    def side(number: int) -> Ragged:
-        room = lengths[number] - around
-        kept = []
-        encoded = tokenizer.encode_all(record[number] for record in records)
-        for i, ids in enumerate(encoded):
-            cut[i] |= len(ids) > room
-            kept.append(tokenizer.side(ids, lengths[number]))
-        return Ragged(kept, dtype)
-
-    sources, targets = side(0), side(1)
-    rows = Seq2SeqRows(sources, targets, int(cut.sum()), lengths, tokenizer.start, experiment.seed)
-    return Split(rows, 0, rows.targets, records)
+    whole = np.stack([examples[name].lengths for name in ('source', 'target')], axis=1) + around
+    sizes = np.minimum(whole, lengths)
+    plan = plan_pairs(experiment, sizes, lengths, examples.digest(), plans)
+    cut = int((whole > sizes).any(axis=1).sum())
+    rows = Seq2SeqRows(examples, plan, lengths, cut, tokenizer)
+    return Split(rows, 0, rows.targets)

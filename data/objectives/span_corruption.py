@@ -9,14 +9,17 @@ gone; what remains of short ones is packed, several pieces a row, each with sent
 blind to the others. The pieces are the same each epoch, the spans drawn anew.
 """
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data.bins import Ragged
-from data.objectives.pairs import PackedPairs, end_marker
-from data.rows import Split
+from data.columns import Examples
+from data.layouts import pieces
+from data.objectives.pairs import PackedPairs, end_marker, plan_pairs
+from data.plans import planned
+from data.rows import Split, left_out
+from data.streams import TokenStream
 from transformer.errors import ConfigError
 
 
@@ -88,49 +91,55 @@ class SpanRows(PackedPairs):
     """Rows as of `pairs.assemble`.
 
     Args:
-      pieces: of documents, at least two tokens each.
-      left_out: how many pieces have but one token, which cannot be corrupted.
+      stream: documents, of which the plan's pieces are parts.
+      plan: as of `PackedPairs`, with `begins` and `lengths` of the pieces, row by row.
       lengths: S and T.
+      short: how many pieces have but one token, which cannot be corrupted.
       objective: `transformer.objectives.SpanCorruption`.
       sentinels: their ids.
-      end: the end marker's id.
-      start, seed: as of `PackedPairs`.
+      tokenizer: has an end marker.
     """
 
     NEEDS = 'one document of 2 tokens'
 
-    def __init__(self, pieces: Ragged, left_out, lengths, objective, sentinels, end, start, seed):
+    def __init__(self, stream, plan, lengths, short: int, objective, sentinels, tokenizer):
+        super().__init__(plan, *lengths, tokenizer.start)
+        self._stream, self._short = stream, short
+        self._begins, self._lengths = plan['begins'], plan['lengths']
         self._options = objective.rate, objective.mean_span
-        of_length = {n: corrupted_lengths(n, *self._options) for n in np.unique(pieces.lengths)}
-        sizes = np.array([of_length[n] for n in pieces.lengths], np.int64).reshape(-1, 2)
-        super().__init__(sizes, *lengths, start, seed)
-        self._pieces, self._left_out = pieces, left_out
-        self._sentinels, self._end = sentinels, end
+        self._sentinels, self._end = sentinels, tokenizer.end
+
+    def members(self, begin: int, end: int) -> range:
+        return range(begin, end)
 
     def pair(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        tokens = self._pieces[index]
-        cut = noise_mask(len(tokens), *self._options, rng)
-        return corrupt(tokens, cut, self._sentinels, self._end)
+        begin, length = int(self._begins[index]), int(self._lengths[index])
+        tokens = self._stream.tokens.read(begin, begin + length)
+        return corrupt(tokens, noise_mask(length, *self._options, rng), self._sentinels, self._end)
 
     def content(self) -> str:
-        return self._pieces.digest()
+        return self._stream.digest()
 
     def size(self) -> str:
-        short = f', {self._left_out:,} pieces of one token left out' if self._left_out else ''
-        return super().size().replace('pairs', 'pieces') + short
+        short = f', {self._short:,} pieces of one token left out' if self._short else ''
+        return super().size().replace('pairs', 'pieces') + short + left_out(self._stream.skipped)
 
 
-def pieces_of(ids: np.ndarray, most: int) -> list[np.ndarray]:
-    """A document in pieces of `most` tokens; none has one token alone, unless the document has."""
-    cuts = np.arange(most, len(ids), most)
-    if len(cuts) and len(ids) - cuts[-1] == 1 and most > 2:
-        cuts[-1] -= 1
-    return np.split(ids, cuts)
+def pieces_of(starts: np.ndarray, most: int, skip: int) -> tuple[np.ndarray, np.ndarray]:
+    """As `layouts.pieces`, but none has one token alone, unless the document has."""
+    begins, lengths = pieces(starts, most, skip)
+    if most > 2:
+        lonely = np.flatnonzero((lengths[1:] == 1) & (begins[1:] == begins[:-1] + lengths[:-1])) + 1
+        begins[lonely] -= 1
+        lengths[lonely] += 1
+        lengths[lonely - 1] -= 1
+    return begins, lengths
 
 
-def split(experiment: Any, records: Sequence[str], tokenizer: Any) -> Split:
+def split(experiment: Any, examples: Examples, tokenizer: Any, plans: Path | None) -> Split:
     """Documents as rows of `experiment.context` inputs and as many targets as follow from it."""
-    objective, end = experiment.objective, end_marker(experiment, tokenizer)
+    objective = experiment.objective
+    end_marker(experiment, tokenizer)
     options = objective.rate, objective.mean_span
     raw, targets = span_lengths(experiment.context, *options)
     if experiment.target_context not in (0, targets):
@@ -141,11 +150,32 @@ def split(experiment: Any, records: Sequence[str], tokenizer: Any) -> Split:
         accepted = f'at least {spans} for rows of config.context={experiment.context}'
         raise ConfigError('objective.sentinels', objective.sentinels, accepted)
     sentinels = np.array([tokenizer.special(name) for name in objective.special_tokens])
-    dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
-    pieces = [piece for ids in tokenizer.encode_all(records) for piece in pieces_of(ids, raw)]
-    kept = Ragged([piece for piece in pieces if len(piece) > 1], dtype)
-    left_out = sum(len(piece) == 1 for piece in pieces)
-    lengths = experiment.context, targets
-    start, seed = tokenizer.start, experiment.seed
-    rows = SpanRows(kept, left_out, lengths, objective, sentinels, end, start, seed)
-    return Split(rows, 0, rows.targets, records)
+    stream, lengths = TokenStream(examples), (experiment.context, targets)
+    plan = _plan(experiment, stream, raw, lengths, plans)
+    short = int(plan['left_out'][0])
+    rows = SpanRows(stream, plan, lengths, short, objective, sentinels, tokenizer)
+    return Split(rows, 0, rows.targets)
+
+
+def _plan(experiment, stream, raw: int, lengths: tuple[int, int], plans: Path | None) -> dict:
+    """Which pieces share a row; `begins` and `lengths` row by row."""
+    options = experiment.objective.rate, experiment.objective.mean_span
+
+    def make() -> dict[str, np.ndarray]:
+        starts = np.asarray(stream.tokens.starts)
+        begins, kept = pieces_of(starts, raw, skip=int(stream.marked))  # without end markers
+        long = kept > 1
+        begins, kept = begins[long], kept[long]
+        sizes = [corrupted_lengths(max(n, 2), *options) for n in range(raw + 1)]
+        plan = plan_pairs(experiment, np.array(sizes)[kept], lengths, '', None)
+        return {
+            'begins': begins[plan['items']],
+            'lengths': kept[plan['items']].astype(np.int32),
+            'rows': plan['rows'],
+            'tokens': plan['tokens'],
+            'left_out': np.array([(~long).sum()]),
+        }
+
+    key = {'spans': stream.digest(), 'lengths': list(lengths), 'options': list(options)}
+    key |= {'how': experiment.data.packing, 'seed': experiment.seed}
+    return planned(plans, key, make)

@@ -1,163 +1,115 @@
 """Texts with a class each.
 
-A folder or a `.zip` with one file a class, one text a line; a `.jsonl` or `.tsv` file with the
-fields `text` and `label`; or a folder with such a file for each split.
+A folder or a `.zip` with one file a class, one text a line; or tables with the fields
+`config.text_field` and `config.label_field`: JSON lines, `.tsv`, Parquet, Arrow, a data set of TFDS
+or of Hugging Face.
 """
 
-import json
-import lzma
-import zipfile
-import zlib
-from pathlib import Path, PurePosixPath
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from data.sources import class_files, labels
 from data.sources.corpus import Corpus
-from data.sources.files import decode, existing, lines, no_test_split, read_lines, read_text
+from data.sources.opened import Opened, open_tables
+from data.sources.records import Records, at, string
 from data.sources.splits import stratified
-from transformer.errors import ConfigError, UserError
-from transformer.experiment import DataConfig
+from transformer.data_config import SourceConfig
+from transformer.errors import ConfigError
 
 WANTED = (
-    'a folder or a .zip with one file a class, or a .jsonl or .tsv file with the fields text '
-    'and label'
+    'a folder or a .zip with one file a class, or tables (.jsonl, .tsv, .parquet, .arrow) with the '
+    'fields of config.data.text_field and config.data.label_field'
 )
-TABLES = ('.jsonl', '.tsv')
-Labelled = list[tuple[str, str, str]]  # text, label, where
 
 
-def load(config: DataConfig, objective: Any) -> Corpus:
+def load(config: SourceConfig, objective: Any) -> Corpus:
     """A corpus of (text, class index).
 
     Raises:
       ConfigError: no such path; a share that leaves a split empty.
-      UserError: a line without a text or a label, or with a label that training does not have.
+      UserError: a record without a text or a class, or with a class that training does not have.
     """
     del objective
-    path = existing(config, WANTED)
-    if path.is_dir() and any((path / f'{config.train_split}{end}').exists() for end in TABLES):
-        return _split_files(config, path)
-    no_test_split(config, f'{path} is not a folder with a .jsonl or .tsv file for each split')
-    if path.suffix in TABLES:
-        found = _table(path, config)
-    elif path.is_dir() or path.suffix == '.zip':
-        found = _one_file_a_class(
-            _zipped(path, config) if path.is_file() else _folder(path, config)
-        )
-    else:
+    path = Path(config.path).expanduser()
+    if config.path and path.suffix.lower() == '.zip' and path.exists():
+        return _files(config, path)
+    found = open_tables(config)
+    if isinstance(found, Opened):
+        return _tables(found, config)
+    if not path.is_dir():
         raise ConfigError('data.path', config.path, WANTED)
-    names = _names(found, str(path))
-    records = _indexed(found, names)
-    train, validation = stratified([label for _, label in records], config, str(path))
+    return _files(config, path)
+
+
+def _files(config: SourceConfig, path: Path) -> Corpus:
+    texts, origin = class_files.read(config, path)
+    names = labels.two(labels.names_of(label for _, label in texts), str(path))
+    index = {name: n for n, name in enumerate(names)}
+    made = [(text, index[label]) for text, label in texts]
+    train, validation = stratified([label for _, label in made], config, str(path))
     return Corpus(
-        str(path), [records[i] for i in train], [records[i] for i in validation], classes=names
+        str(path),
+        [made[n] for n in train],
+        [made[n] for n in validation],
+        classes=names,
+        origin=origin,
     )
 
 
-def _split_files(config: DataConfig, directory: Path) -> Corpus:
-    def split(field: str) -> Labelled:
-        name = getattr(config, field)
-        for end in TABLES:
-            if (directory / f'{name}{end}').exists():
-                return _table(directory / f'{name}{end}', config)
-        known = ', '.join(sorted(p.stem for p in directory.iterdir() if p.suffix in TABLES))
-        raise ConfigError(f'data.{field}', name, f'splits of {directory}: {known}')
+def _tables(found: Opened, config: SourceConfig) -> Corpus:
+    text, label, skipped = config.text_field, config.label_field, {}
+    found.need('data.text_field', text)
+    found.need('data.label_field', label)
+    known = found.names(label)
 
-    train = split('train_split')
-    names = _names(train, str(directory))
-    validation = _indexed(split('validation_split'), names)
-    test = _indexed(split('test_split'), names) if config.test_split else None
-    return Corpus(str(directory), _indexed(train, names), validation, test, names)
-
-
-def _folder(path: Path, config: DataConfig) -> dict[str, str]:
-    files = sorted(p for p in path.rglob('*') if p.is_file() and _holds_texts(p.name))
-    options = config.encoding_errors, config.encoding
-    return {str(p): read_text(p, *options) for p in files}
-
-
-def _zipped(path: Path, config: DataConfig) -> dict[str, str]:
-    options = config.encoding_errors, config.encoding
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = sorted(
-                entry.filename
-                for entry in archive.infolist()
-                if not entry.is_dir()
-                and _holds_texts(PurePosixPath(entry.filename).name)
-                and '__MACOSX' not in entry.filename
-            )
-            return {f'{path}/{n}': decode(archive.read(n), f'{path}/{n}', *options) for n in names}
-    except (
-        OSError,
-        EOFError,
-        zipfile.BadZipFile,
-        RuntimeError,
-        zlib.error,
-        lzma.LZMAError,
-    ) as error:
-        raise UserError(f'cannot read {path}: {error}') from None
+    pick = functools.partial(_named, text=text, label=label, known=known)
+    made = {
+        split: Records(table.select((text, label)), pick, config, skipped)
+        for split, table in found.tables.items()
+    }
+    classes = {split: [label for _, label in records] for split, records in made.items()}
+    names = labels.two(known or labels.names_of(classes['train']), found.name)
+    numbers = {s: labels.indices(classes[s], names, made[s].where) for s in made}
+    splits = {s: Labelled(made[s], np.arange(len(made[s])), numbers[s]) for s in made}
+    if 'validation' not in splits:
+        train, validation = stratified(numbers['train'], config, found.name)
+        splits['train'] = Labelled(made['train'], train, numbers['train'])
+        splits['validation'] = Labelled(made['train'], validation, numbers['train'])
+    return Corpus(found.name, **splits, classes=names, skipped=skipped, origin=found.origin)
 
 
-def _holds_texts(name: str) -> bool:
-    return not name.lower().startswith(('readme', '.'))
+def _named(
+    record: dict[str, Any], text: str, label: str, known: tuple[str, ...]
+) -> tuple[str, str]:
+    return string(record, text), labels.label(record, label, known)
 
 
-def _one_file_a_class(files: dict[str, str]) -> Labelled:
-    """The class is what follows the last dot of a file's name, or what precedes it.
+class Labelled(Sequence):
+    """Some of the records of a table with their classes' numbers, read on demand.
 
-    `reviews.pos` and `reviews.neg` differ in the former, `pos.txt` and `neg.txt` in the latter.
+    Args:
+      places: ascending.
+      numbers: of the classes of all records.
     """
-    paths = [PurePosixPath(name.removesuffix('.gz')) for name in files]
-    ends = [p.suffix.removeprefix('.') for p in paths]
-    labels = ends if all(ends) and len(set(ends)) == len(ends) else [p.stem for p in paths]
-    if len(set(labels)) < len(labels):
-        raise UserError(f'two files would be one class: {", ".join(files)}')
-    return [
-        (line.strip(), label, f'{name}, line {n}')
-        for label, (name, text) in zip(labels, files.items())
-        for n, line in enumerate(lines(text), 1)
-        if line.strip()
-    ]
 
+    def __init__(self, records: Records, places: np.ndarray, numbers: np.ndarray):
+        self._records, self._places, self._numbers = records, places, numbers
 
-def _table(path: Path, config: DataConfig) -> Labelled:
-    field, found = config.text_field, []
-    rows = read_lines(path, config)
-    header = None if path.suffix == '.jsonl' else rows[0].split('\t')
-    if header is not None and not {field, 'label'} <= set(header):
-        raise UserError(f'{path}, line 1: the columns are {header}; needed: {field!r} and "label"')
-    for n, line in enumerate(rows[header is not None :], 1 + (header is not None)):
-        if not line.strip():
-            continue
-        where = f'{path}, line {n}'
-        try:
-            row = json.loads(line) if header is None else dict(zip(header, line.split('\t')))
-        except ValueError as error:
-            raise UserError(f'{where}: not JSON: {error}') from None
-        if not isinstance(row, dict) or not isinstance(row.get(field), str):
-            raise UserError(f'{where}: there is no string {field!r}')
-        label = row.get('label')
-        if label is None or isinstance(label, (dict, list, float)) or not str(label):
-            raise UserError(f'{where}: label={label!r} is no class; accepted: a name or a number')
-        found.append((row[field], str(label), where))
-    return found
+    def __len__(self) -> int:
+        return len(self._places)
 
+    def __getitem__(self, index: int) -> tuple[str, int]:
+        place = int(self._places[at(index, len(self))])
+        return self._records[place][0], int(self._numbers[place])
 
-def _names(found: Labelled, name: str) -> tuple[str, ...]:
-    labels = {label for _, label, _ in found}
-    if len(labels) < 2:
-        raise UserError(f'{name} has {len(labels)} classes {sorted(labels)}; 2 are needed')
-    numbers = all(label.isdecimal() for label in labels)
-    # '1' and '01' are the same number: the order must not be a set's.
-    return tuple(sorted(labels, key=(lambda x: (int(x), x)) if numbers else None))
-
-
-def _indexed(found: Labelled, names: tuple[str, ...]) -> list[tuple[str, int]]:
-    index = {name: i for i, name in enumerate(names)}
-    for _, label, where in found:
-        if label not in index:
-            known = ', '.join(names)
-            raise UserError(
-                f'{where}: label {label!r} is not a class of the training split: {known}'
-            )
-    return [(text, index[label]) for text, label, _ in found]
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        mask = np.zeros(len(self._records), bool)
+        mask[self._places] = True
+        for (text, _), number in zip(
+            self._records.walk(mask), self._numbers[self._places].tolist()
+        ):
+            yield text, number

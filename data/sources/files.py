@@ -1,56 +1,34 @@
-"""Text out of files, plain or gzipped; what is not text is refused with the place of the fault."""
+"""Whole text files in memory, plain or packed, and their lines."""
 
-import codecs
-import gzip
-import zlib
 from pathlib import Path
 
+from data.sources import unpack
+from data.sources.decode import decode, options
+from data.sources.origin import SourceFile, local_file
+from transformer.data_config import SourceConfig
 from transformer.errors import ConfigError, UserError
-from transformer.experiment import DataConfig
+
+LARGEST = 1 << 30  # bytes, unpacked: what is larger is read a part at a time elsewhere
 
 
-def read_text(path: Path, errors: str = 'strict', encoding: str = 'utf-8') -> str:
-    """A text file; `.gz` is unpacked.
+def read_text(path: Path | SourceFile, errors: str = 'strict', encoding: str = 'utf-8') -> str:
+    """A text file; gzip and zstd are unpacked.
 
     Args:
       errors: 'strict', or 'replace' to put U+FFFD for bytes that are not of the encoding.
 
     Raises:
-      UserError: the file is missing, unreadable, empty, binary or not of the encoding; the message
-        has the offset of the first bad byte.
+      UserError: the file is missing, unreadable, empty, binary, not of the encoding (with the
+        offset of the first bad byte), or larger than 1 GiB.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise UserError(f'cannot read text file {path}: {error.strerror or error}') from None
-    if path.suffix == '.gz':
-        try:
-            raw = gzip.decompress(raw)
-        except (OSError, EOFError, zlib.error) as error:
-            raise UserError(f'{path} is not a whole gzip file: {error}') from None
-    return decode(raw, str(path), errors, encoding)
-
-
-def decode(raw: bytes, name: str, errors: str = 'strict', encoding: str = 'utf-8') -> str:
-    """Bytes as text. Errors as of `read_text`; `name` is what they call the file."""
-    if not raw.strip():
-        raise UserError(f'text file {name} is empty ({len(raw)} bytes, all white space)')
-    try:
-        codec = codecs.lookup(encoding).name
-    except LookupError:
-        raise ConfigError('data.encoding', encoding, "one of Python's, such as 'utf-8'") from None
-    nul = raw.find(b'\0')
-    if nul >= 0 and not codec.startswith(('utf-16', 'utf-32')):
-        raise UserError(f'{name} is binary, not text: NUL byte at offset {nul}')
-    try:
-        # A file may begin with a mark that tells UTF-8; it is no part of the text.
-        return raw.decode('utf-8-sig' if codec == 'utf-8' else codec, errors)
-    except UnicodeDecodeError as error:
-        bad = raw[error.start]
-        raise UserError(
-            f'{name} is not {codec.upper()}: byte 0x{bad:02x} at offset {error.start}; '
-            'config.data.encoding_errors=replace puts U+FFFD for each bad byte'
-        ) from None
+    file = path if isinstance(path, SourceFile) else local_file(path)
+    held, size = [], 0
+    for block in unpack.blocks(file):
+        held.append(block)
+        size += len(block)
+        if size > LARGEST:
+            raise UserError(f'{file.name} has more than {LARGEST:,} bytes of text; split it')
+    return decode(b''.join(held), file.name, errors, encoding)
 
 
 def lines(text: str) -> list[str]:
@@ -64,24 +42,24 @@ def lines(text: str) -> list[str]:
     return [line.removesuffix('\r') for line in found]
 
 
-def read_lines(path: Path, config: DataConfig) -> list[str]:
+def read_lines(file: Path | SourceFile, config: SourceConfig) -> list[str]:
     """The lines of a file in the config's encoding."""
-    return lines(read_text(path, config.encoding_errors, config.encoding))
+    return lines(read_text(file, *options(config)))
 
 
-def existing(config: DataConfig, wanted: str) -> Path:
+def existing(config: SourceConfig, wanted: str) -> Path:
     """`config.path`, which must be there.
 
     Args:
       wanted: what the path should be, for the message.
     """
-    path = Path(config.path)
+    path = Path(config.path).expanduser()
     if not config.path or not path.exists():
         raise ConfigError('data.path', config.path, wanted)
     return path
 
 
-def no_test_split(config: DataConfig, why: str) -> None:
+def no_test_split(config: SourceConfig, why: str) -> None:
     """Refuses `config.test_split` where the source cannot give one."""
     if config.test_split:
         raise ConfigError('data.test_split', config.test_split, f"'': {why}")

@@ -1,34 +1,55 @@
-"""Images with a class each: scikit-learn's digits, or a TFDS data set with `image` and `label`."""
+"""Images with a class each: scikit-learn's digits, folders by class, TFDS, tables with images."""
 
+import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data.sources import tfds
+from data.sources import image_folders, labels, pixels, tfds
 from data.sources.corpus import Corpus
 from data.sources.files import no_test_split
+from data.sources.opened import Opened, open_tables
+from data.sources.records import Records, at, sides
 from data.sources.splits import stratified
+from data.sources.tables import Bad, Table
+from transformer.data_config import SourceConfig
 from transformer.errors import ConfigError, UserError
-from transformer.experiment import DataConfig
 
 DIGITS = 'sklearn_digits'
+FIELD = 'image'
+Record = tuple[np.ndarray, int]
 
 
-def load(config: DataConfig, objective: Any) -> Corpus:
+def load(config: SourceConfig, objective: Any) -> Corpus:
     """A corpus of (image, class index); an image is float32 [H, W, C] from 0 to 1.
 
     Raises:
-      ConfigError: a data set without images and labels, or whose images differ in size.
-      UserError: scikit-learn is missing, or TFDS cannot make the data set here.
+      ConfigError: no such path; a data set without images and labels, or whose images differ in
+        size.
+      UserError: an image that cannot be read; scikit-learn is missing; TFDS cannot make the data
+        set here.
     """
     del objective
     if config.path:
-        raise ConfigError('data.path', config.path, f"'': images come from {DIGITS} or from TFDS")
-    return _digits(config) if config.dataset == DIGITS else _tfds(config)
+        path = Path(config.path).expanduser()
+        if path.is_dir() and config.format == 'auto' and image_folders.has_images(path):
+            return image_folders.load(config, path)
+        if (folder := tfds.directory(path)) is not None:
+            return _tfds(config, folder)
+    elif config.dataset == DIGITS:
+        return _digits(config)
+    elif config.format in ('auto', 'tfds'):
+        return _tfds(config, tfds.directory(Path(config.dataset)))
+    found = open_tables(config)
+    if not isinstance(found, Opened):
+        accepted = f'a folder with a folder of images for each class ({", ".join(pixels.SUFFIXES)})'
+        raise ConfigError('data.path', config.path, f'{accepted}, or tables with images')
+    return _tables(found, config)
 
 
-def _digits(config: DataConfig) -> Corpus:
+def _digits(config: SourceConfig) -> Corpus:
     """1,797 grey 8x8 images of handwritten digits, part of scikit-learn."""
     no_test_split(config, f'{DIGITS} is split in two')
     try:
@@ -47,40 +68,81 @@ def _digits(config: DataConfig) -> Corpus:
     )
 
 
-def _tfds(config: DataConfig) -> Corpus:
-    builder = tfds.prepared(config)
-    features = builder.info.features
-    missing = [name for name in ('image', 'label') if name not in features]
+def _tfds(config: SourceConfig, folder: Path | None) -> Corpus:
+    builder = tfds.prepared(config, folder)
+    features, label = builder.info.features, config.label_field
+    missing = [name for name in (FIELD, label) if name not in features]
     if missing:
-        accepted = f'a data set with the fields image and label (it has {", ".join(features)})'
+        accepted = f'a data set with the fields {FIELD} and {label} (it has {", ".join(features)})'
         raise ConfigError('data.dataset', config.dataset, accepted)
-    if not hasattr(features['label'], 'names'):
-        accepted = f'a data set whose labels are classes (they are {features["label"]})'
+    if not hasattr(features[label], 'names'):
+        accepted = f'a data set whose labels are classes (they are {features[label]})'
         raise ConfigError('data.dataset', config.dataset, accepted)
-    shape = features['image'].shape
+    shape = features[FIELD].shape
     if len(shape) != 3 or None in shape:
         accepted = f'a data set with images of one size (its shape is {shape})'
         raise ConfigError('data.dataset', config.dataset, accepted)
+
+    splits = [s for s in ('train', 'validation', 'test') if getattr(config, f'{s}_split')]
+    tables = {s: tfds.Split(builder, config, f'{s}_split') for s in splits}
+    name, skipped = f'{builder.info.name} ({builder.data_dir})', {}
     return Corpus(
-        f'{config.dataset} ({builder.data_dir})',
-        _Images(tfds.records(builder, config, 'train_split')),
-        _Images(tfds.records(builder, config, 'validation_split')),
-        _Images(tfds.records(builder, config, 'test_split')) if config.test_split else None,
-        tuple(features['label'].names),
+        name,
+        **sides(tables, functools.partial(_pixels, label=label), config, name, skipped),
+        classes=tuple(features[label].names),
+        skipped=skipped,
+        origin=tfds.origin(builder),
     )
 
 
-class _Images(Sequence):
-    """Images and labels of a TFDS split, read on demand."""
+def _pixels(record: dict[str, Any], label: str) -> Record:
+    if int(record[label]) < 0:  # as TFDS marks those without
+        raise Bad('no class', f'{label}={record[label]!r} is no class')
+    return np.asarray(record[FIELD], np.float32) / 255, int(record[label])
 
-    def __init__(self, records: Sequence[dict]):
-        self._records = records
+
+def _tables(found: Opened, config: SourceConfig) -> Corpus:
+    label, skipped = config.label_field, {}
+    found.need('data.dataset' if not config.path else 'data.path', FIELD)
+    found.need('data.label_field', label)
+    known = found.names(label)
+
+    only_label = functools.partial(labels.label, field=label, known=known)
+    made = {
+        split: Records(table.select((label,)), only_label, config, skipped)
+        for split, table in found.tables.items()
+    }
+    classes = {split: list(records) for split, records in made.items()}
+    names = labels.two(known or labels.names_of(classes['train']), found.name)
+    splits = {}
+    for split, records in made.items():
+        numbers = labels.indices(classes[split], names, records.where)
+        places = records.good() if records.good() is not None else np.arange(len(records))
+        splits[split] = _Images(found.tables[split], places, numbers)
+    if 'validation' not in splits:
+        whole = splits['train']
+        chosen = stratified(whole.numbers, config, found.name)
+        splits['train'], splits['validation'] = (
+            _Images(whole.table, whole.places[some], whole.numbers[some]) for some in chosen
+        )
+    return Corpus(found.name, **splits, classes=names, skipped=skipped, origin=found.origin)
+
+
+class _Images(Sequence):
+    """Images of a table, decoded on demand.
+
+    Args:
+      places, numbers: of each, its place in the table and its class.
+    """
+
+    def __init__(self, table: Table, places: np.ndarray, numbers: np.ndarray):
+        self.table, self.places, self.numbers = table, places, numbers
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self.places)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        record = self._records[index]
-        return np.asarray(record['image'], np.float32) / 255, int(record['label'])
+    def __getitem__(self, index: int) -> Record:
+        index = at(index, len(self))
+        place = int(self.places[index])
+        value = self.table.parse(self.table.fetch(place)).get(FIELD)
+        return pixels.decode(value, self.table.where(place)), int(self.numbers[index])

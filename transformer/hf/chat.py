@@ -7,6 +7,7 @@ not do (reach into Python, change its inputs) raises an error.
 import datetime
 import functools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy as np
 from transformer.errors import UserError
 
 SAFE = (3, 1, 6)  # jinja2 before it lets templates out of the sandbox
+MARKS = ('generation_begins', 'generation_ends')  # what a template prints around its generations
+GENERATION = re.compile(r'\{%[-+]?\s*generation\s*[-+]?%\}')
 REASONING = ('reasoning_content', 'thinking', 'reasoning')  # one thing under three names
 
 
@@ -35,13 +38,26 @@ def render(template: str, messages: Sequence[Mapping[str, Any]], **variables: An
         raise UserError(f'messages={messages!r} cannot be used; accepted: {accepted}')
     seen = [_message(message, i) for i, message in enumerate(messages)]
     given = {name: _plain(value, name) for name, value in variables.items()}
-    given = {'tools': None, 'documents': None} | given
+    given = {'tools': None, 'documents': None} | dict.fromkeys(MARKS, '') | given
     compiled = _compiled(template)
     try:
         return compiled.render(messages=seen, **given)
     except Exception as error:  # whatever a template of somebody else's may do wrong
         why = str(error) or type(error).__name__
         raise UserError(f'the chat template cannot be used on these messages: {why}') from None
+
+
+def has_generations(template: str) -> bool:
+    """Whether a template says by `{% generation %}` what the assistant says.
+
+    The text between is found by `render` with two of `MARKS` among the variables.
+    """
+    return GENERATION.search(template) is not None
+
+
+def check(template: str) -> None:
+    """Raises a `UserError` where a template is damaged, or cannot be run here."""
+    _compiled(template)
 
 
 def _message(message: Any, place: int) -> dict[str, Any]:
@@ -118,14 +134,16 @@ def _environment() -> Any:
             raise jinja2.sandbox.SecurityError(f'it reaches for {attribute!r} of a {kind}')
 
     class Generation(jinja2.ext.Extension):
-        """`{% generation %}` marks what the assistant says; here it is text like any other."""
+        """`{% generation %}` marks what the assistant says: a character before, one after it."""
 
         tags = {'generation'}
 
         def parse(self, parser: Any) -> Any:
             line = next(parser.stream).lineno
             body = parser.parse_statements(('name:endgeneration',), drop_needle=True)
-            return jinja2.nodes.Scope(body, lineno=line)
+            names = (jinja2.nodes.Name(name, 'load', lineno=line) for name in MARKS)
+            first, last = (jinja2.nodes.Output([name], lineno=line) for name in names)
+            return jinja2.nodes.Scope([first, *body, last], lineno=line)
 
     class Namespace(jinja2.utils.Namespace):
         """A namespace without names that Python gives a meaning."""

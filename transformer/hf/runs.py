@@ -170,6 +170,13 @@ def of_run(directory: Path, checkpoint: str = 'best', dtype: str = 'float32') ->
     tokenizer = None
     if (directory / workdir.TOKENIZER).is_file():
         tokenizer = read_tokenizer(directory / workdir.TOKENIZER)
+    ends = ()
+    if tokenizer is not None and run.experiment.objective.kind == 'chat':
+        from data import chat, tokenizers
+
+        own = tokenizers.load(directory / workdir.TOKENIZER)
+        written = chat.Format(own, run.experiment.objective)
+        tokenizer.chat_templates['default'], ends = written.template, written.ends
     values = initial.original_config(directory) | dict(made.values)
     if run.classes:  # said by id2label; the loss was that of one class out of many
         for name in ('num_labels', '_num_labels', 'problem_type'):
@@ -179,6 +186,8 @@ def of_run(directory: Path, checkpoint: str = 'best', dtype: str = 'float32') ->
         end = tokenizer.eos
         names = ('bos', 'eos', 'decoder_start')
         values |= {f'{name}_token_id': end for name in names} | {'pad_token_id': None}
+        if ends:  # a turn ends, too
+            values['eos_token_id'] = list(ends)
     made = dataclasses.replace(made, values=values)
     params = pretrained.cast(run.params, dtype)
     generation = {}

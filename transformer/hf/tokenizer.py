@@ -196,6 +196,16 @@ class HFTokenizer:
         """The template that is used where none is named."""
         return self.chat_templates.get('default')
 
+    @property
+    def roles(self) -> dict[str, str]:
+        """The special tokens by what they are for, such as {'bos_token': '<s>'}."""
+        return dict(self._parts.roles)
+
+    def template_for(self, tools: bool) -> str | None:
+        """The chat template that is used where none is named."""
+        with_tools = tools and 'tool_use' in self.chat_templates
+        return self.chat_templates.get('tool_use' if with_tools else 'default')
+
     def apply_chat_template(
         self,
         messages: Sequence[Mapping[str, Any]],

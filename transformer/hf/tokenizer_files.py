@@ -104,6 +104,11 @@ def _read(directory: Path) -> Parts:
     )
 
 
+def alone(backend: Any, roles: Mapping[str, str]) -> Parts:
+    """What a `tokenizer.json` is made of that has no other files beside it."""
+    return Parts(backend, dict(roles), (), _settings({}, '', backend), {})
+
+
 def from_file(file: Path) -> Any:
     """The backend of a `tokenizer.json`.
 

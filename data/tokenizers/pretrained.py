@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from data.tokenizer_base import END, Tokenizer, encoded_all, framed
+from data.tokenizer_base import END, Tokenizer, framed
+from data.tokenizers import library
 from transformer.errors import UserError
 from transformer.objectives import MASK, SEPARATOR, START
+
+# What a token that is added for an objective is for.
+ROLES = {END: 'eos', MASK: 'mask', START: 'cls', SEPARATOR: 'sep'}
 
 
 class Pretrained(Tokenizer):
@@ -39,6 +43,19 @@ class Pretrained(Tokenizer):
         # One of its own that has our name for another stays special, under a name of both.
         other = {f'{name}#{i}': i for name, i in own.items() if ours.get(name, i) != i}
         self.specials = own | other | ours
+
+    def __reduce__(self):
+        return type(self), (self.tokenizer, self._start)  # a pickled `_plain` forgets its setting
+
+    def with_special(self, names: Sequence[str]) -> 'Pretrained':
+        saved = json.loads(self.tokenizer.to_json())
+        made = type(self.tokenizer).from_json(json.dumps(saved))
+        made.backend.add_special_tokens(list(names))
+        saved = json.loads(made.to_json())
+        roles = {f'{ROLES[name]}_token': name for name in names if name in ROLES}
+        saved['roles'] |= roles
+        saved['extra'] = [*saved['extra'], *(name for name in names if name not in ROLES)]
+        return Pretrained(type(self.tokenizer).from_json(json.dumps(saved)), self._start)
 
     @property
     def start(self) -> int | None:
@@ -74,19 +91,13 @@ class Pretrained(Tokenizer):
 
     @functools.cached_property
     def pieces(self) -> tuple[str, ...]:
-        """The text of each token within a text: alone, many would lose their blank."""
-        before = self._plain.encode('a', add_special_tokens=False).ids[-1:]
-        text = self._plain.decode(before, skip_special_tokens=False)
-        ids = range(self.vocab_size)
-        alone = self._plain.decode_batch([[i] for i in ids], skip_special_tokens=False)
-        within = self._plain.decode_batch([[*before, i] for i in ids], skip_special_tokens=False)
-        return tuple(w[len(text) :] if w.startswith(text) else a for w, a in zip(within, alone))
+        return library.pieces(self._plain, self.vocab_size)
 
     def encode(self, text: str) -> list[int]:
-        return self._plain.encode(text, add_special_tokens=False).ids
+        return library.encode(self._plain, text)
 
     def encode_all(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
-        yield from encoded_all(self._plain, texts)
+        yield from library.encode_all(self._plain, texts)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids; where the frame of a text is around them, it is left out."""
@@ -96,11 +107,6 @@ class Pretrained(Tokenizer):
         if after and tuple(ids[-len(after) :]) == after:
             ids = ids[: -len(after)]
         return self.tokenizer.decode(ids, skip_special_tokens=False)
-
-    def continuation(self, prompt: Sequence[int], ids: Sequence[int]) -> str:
-        """The text of what follows a prompt: alone, its first token would lose its blank."""
-        begun, whole = self.decode(prompt), self.decode([*prompt, *ids])
-        return whole[len(begun) :] if whole.startswith(begun) else self.decode(ids)
 
     def to_json(self) -> str:
         saved = {'type': 'pretrained', 'start': self._start}

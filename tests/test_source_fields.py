@@ -1,0 +1,286 @@
+"""Pairs, classes, tags and conversations out of tables; TFDS folders; Hugging Face."""
+
+import json
+import pickle
+import sys
+import types
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import requests
+import tensorflow_datasets as tfds
+
+from data import sources
+from data.builders import BUILDERS
+from transformer.data_config import SourceConfig
+from transformer.errors import ConfigError, UserError
+from transformer.objectives import (
+    Classification,
+    NextToken,
+    Seq2Seq,
+    TokenClassification,
+)
+
+CHAT = types.SimpleNamespace(RECORDS='chat')
+
+
+def load(objective, path='', **fields):
+    return sources.load(SourceConfig(path=str(path), **fields), objective)
+
+
+def both(corpus):
+    return [*corpus.train, *corpus.validation]
+
+
+def write(path, records):
+    if path.suffix == '.parquet':
+        pq.write_table(pa.Table.from_pylist(records), path)
+    else:
+        path.write_text(''.join(json.dumps(record) + '\n' for record in records))
+    return path
+
+
+@pytest.fixture(params=['a.parquet', 'a.jsonl'])
+def path(request, tmp_path):
+    return tmp_path / request.param
+
+
+# Pairs
+
+
+@pytest.mark.parametrize('nested', [False, True])
+def test_pairs_of_tables(path, nested):
+    pairs = [(f'Haus {n} ', f'House {n}') for n in range(10)]
+    records = [{'de': de, 'en': en, 'id': 1} for de, en in pairs]
+    write(path, [{'translation': record} for record in records] if nested else records)
+    found = load(Seq2Seq(), path)
+    assert sorted(both(found)) == sorted((de.strip(), en) for de, en in pairs)
+    turned = load(Seq2Seq(source='en', target='de', lowercase=True), path)
+    assert ('house 3', 'haus 3') in both(turned)
+    with pytest.raises(UserError, match='fr.*de.*en'):
+        both(load(Seq2Seq(source='de', target='fr'), path))
+
+
+# Classes
+
+
+def test_classes_of_tables(path):
+    write(path, [{'review': f'text {n}', 'stars': n % 3 + 9} for n in range(30)])
+    options = {'text_field': 'review', 'label_field': 'stars'}
+    found = load(Classification(), path, **options)
+    assert found.classes == ('9', '10', '11')
+    assert sorted(both(found)) == sorted((f'text {n}', n % 3) for n in range(30))
+    assert [found.train[n] for n in range(len(found.train))] == list(found.train)
+    assert list(pickle.loads(pickle.dumps(found)).train) == list(found.train)
+    assert np.bincount([label for _, label in found.validation]).tolist() == [1, 1, 1]
+    with pytest.raises(UserError, match='label'):
+        load(Classification(), path, text_field='review')
+
+
+def test_bad_records_with_classes_are_skipped_and_counted(tmp_path):
+    records = [{'text': f'{n}', 'label': 'ab'[n % 2]} for n in range(10)]
+    records[3] = {'text': 'no label'}
+    write(tmp_path / 'a.jsonl', records)
+    with pytest.raises(UserError, match=r'line 4: label=None is no class'):
+        load(Classification(), tmp_path / 'a.jsonl')
+    found = load(Classification(), tmp_path / 'a.jsonl', bad_records='skip')
+    want = sorted((f'{n}', n % 2) for n in range(10) if n != 3)
+    assert sorted(both(found)) == want and found.skipped == {'no class': 1}
+    assert (
+        sorted(side[n] for side in (found.train, found.validation) for n in range(len(side)))
+        == want
+    )
+
+
+# Tags
+
+
+def test_tags_of_tables(path):
+    records = [
+        {'tokens': ['Ada', 'wrote'], 'ner_tags': ['PER', 'O']},
+        {'tokens': ['In', 'Rome', 'now'], 'ner_tags': ['O', 'LOC', 'O']},
+        {'tokens': ['Ada'], 'ner_tags': ['PER']},
+    ]
+    write(path, records)
+    found = load(TokenClassification(), path, validation_fraction=0.4)
+    assert found.classes == ('LOC', 'O', 'PER')
+    want = [(('Ada', 'wrote'), (2, 1)), (('In', 'Rome', 'now'), (1, 0, 1)), (('Ada',), (2,))]
+    assert sorted(both(found)) == sorted(want)
+    with pytest.raises(UserError, match="'pos'.*tokens, ner_tags"):
+        load(TokenClassification(), path, label_field='pos')
+    write(path, [*records, {'tokens': ['a', 'b'], 'ner_tags': ['O']}])
+    with pytest.raises(UserError, match='(record 3|line 4): 2 words and 1 tags'):
+        load(TokenClassification(), path)
+
+
+# Conversations
+
+TURNS = [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello'}]
+
+
+def test_conversations(path):
+    write(path, [{'messages': TURNS, 'text': 'no'}] * 10)
+    found = load(CHAT, path)
+    assert both(found) == [TURNS] * 10
+    assert list(found.texts('validation')) == ['Hi', 'Hello']
+    shared = [{'from': 'human', 'value': 'Hi'}, {'from': 'gpt', 'value': 'Hello'}]
+    write(path, [{'conversations': shared}] * 10)
+    assert both(load(CHAT, path)) == [TURNS] * 10
+    write(path, [{'dialog': TURNS}] * 10)
+    assert both(load(CHAT, path, text_field='dialog')) == [TURNS] * 10
+    with pytest.raises(UserError, match="'messages'.*dialog"):
+        both(load(CHAT, path))
+
+
+def test_messages_may_have_more_and_lack_content(path):
+    call = {'role': 'assistant', 'content': None, 'tool_calls': [{'name': 'f'}]}
+    write(path, [{'messages': [TURNS[0], call]}] * 4)
+    (found, *_) = both(load(CHAT, path, validation_fraction=0.25))
+    assert found == [TURNS[0], {'role': 'assistant', 'tool_calls': [{'name': 'f'}], 'content': ''}]
+
+
+@pytest.mark.parametrize(
+    ('messages', 'message'),
+    [
+        ([], 'no list of messages'),
+        ('Hi', 'no list of messages'),
+        ([{'content': 'Hi'}], 'message 0 has no role; its fields are content'),
+        ([*TURNS, {'role': 'user'}], 'message 2 has no text'),
+        ([{'role': 'user', 'content': [1]}], r'but \[1\]'),
+        (['Hi'], "message 0 is 'Hi'"),
+    ],
+)
+def test_bad_conversations(tmp_path, messages, message):
+    records = [{'messages': TURNS}, {'messages': messages}, {'messages': TURNS}]
+    write(tmp_path / 'a.jsonl', records)
+    with pytest.raises(UserError, match=f'a.jsonl, line 2: .*{message}'):
+        both(load(CHAT, tmp_path / 'a.jsonl', validation_fraction=0.4))
+    skipping = {'bad_records': 'skip', 'validation_fraction': 0.5}
+    found = load(CHAT, tmp_path / 'a.jsonl', **skipping)
+    assert both(found) == [TURNS] * 2 and sum(found.skipped.values()) == 1
+    (tmp_path / 'b.txt').write_text('Hi')
+    with pytest.raises(ConfigError, match='JSON lines'):
+        load(CHAT, tmp_path / 'b.txt')
+
+
+# TFDS by folder
+
+
+class Mixed(tfds.core.GeneratorBasedBuilder):
+    """Everything a text objective may want."""
+
+    VERSION = tfds.core.Version('1.0.0')
+
+    def _info(self):
+        features = {
+            'text': tfds.features.Text(),
+            'label': tfds.features.ClassLabel(names=['no', 'yes']),
+            'de': tfds.features.Text(),
+            'en': tfds.features.Text(),
+            'tokens': tfds.features.Sequence(tfds.features.Text()),
+            'tags': tfds.features.Sequence(tfds.features.ClassLabel(names=['O', 'B'])),
+        }
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, manager):
+        return {'train': self._generate_examples(0, 8), 'validation': self._generate_examples(8, 9)}
+
+    def _generate_examples(self, first, last):
+        for n in range(first, last):
+            yield (
+                n,
+                {
+                    'text': f'text {n}',
+                    'label': n % 2,
+                    'de': f'Text {n}',
+                    'en': f'text {n}',
+                    'tokens': ['a', f'{n}'],
+                    'tags': [0, 1],
+                },
+            )
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_a_tfds_folder(tmp_path, monkeypatch):
+    monkeypatch.setitem(BUILDERS, 'mixed', Mixed)
+    made = load(NextToken(), dataset='mixed', directory=str(tmp_path))
+    folder = tmp_path / 'mixed' / '1.0.0'
+    monkeypatch.delitem(BUILDERS, 'mixed')
+    for place in ({'path': folder}, {'path': tmp_path / 'mixed'}, {'dataset': str(folder)}):
+        found = load(NextToken(), **place)
+        assert list(found.train) == list(made.train) and list(found.validation) == ['text 8']
+    assert {'features.json', 'dataset_info.json'} < {f.name.split('/')[-1] for f in found.files()}
+    found = load(Classification(), folder)
+    assert found.classes == ('no', 'yes') and list(found.validation) == [('text 8', 0)]
+    assert list(load(Seq2Seq(), folder).validation) == [('Text 8', 'text 8')]
+    found = load(TokenClassification(), folder)
+    assert found.classes == ('O', 'B') and list(found.validation) == [(('a', '8'), (0, 1))]
+    with pytest.raises(ConfigError, match='fields of .*text'):
+        load(NextToken(), folder, text_field='txt')
+    with pytest.raises(ConfigError, match='splits of mixed: '):
+        load(NextToken(), folder, train_split='learn')
+    shard = next(folder.glob('*train*'))
+    shard.write_bytes(shard.read_bytes()[:100])
+    with pytest.raises(UserError):
+        list(load(NextToken(), folder).train)
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_a_tfds_name_that_is_not_one(tmp_path):
+    with pytest.raises(ConfigError, match='nearest: imdb_reviews'):
+        load(NextToken(), dataset='imdb_review', directory=str(tmp_path))
+    with pytest.raises(ConfigError, match='a folder that TFDS made'):
+        load(NextToken(), tmp_path, format='tfds')
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_a_download_without_a_network_ends_soon(tmp_path, monkeypatch):
+    asked = []
+
+    def get(session, url, timeout=None, **others):
+        asked.append((timeout, session.adapters['http://'].max_retries.total))
+        raise requests.exceptions.ConnectionError('no network')
+
+    monkeypatch.setattr(requests.Session, 'get', get)
+    with pytest.raises(UserError, match='no network.*config.data.path=FILE'):
+        load(NextToken(), dataset='imdb_reviews', directory=str(tmp_path))
+    assert asked and all(timeout <= 20 and retries <= 1 for timeout, retries in asked)
+    with pytest.raises(ConfigError, match="data.format='hf'"):
+        load(NextToken(), dataset='huggingface:ag_news')
+
+
+# Hugging Face
+
+
+def test_hugging_face_without_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'datasets', None)
+    with pytest.raises(UserError, match=r"pip install -e '\.\[datasets\]'"):
+        load(NextToken(), dataset='x/y', format='hf')
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_hugging_face_data_sets(tmp_path):
+    datasets = pytest.importorskip('datasets')
+    names = datasets.ClassLabel(names=['no', 'yes'])
+    features = datasets.Features({'text': datasets.Value('string'), 'label': names})
+    columns = {'text': [f'text {n}' for n in range(20)], 'label': [n % 2 for n in range(20)]}
+    made = datasets.Dataset.from_dict(columns, features=features)
+    made.save_to_disk(tmp_path / 'one')
+    for options in ({}, {'format': 'hf'}):
+        found = load(NextToken(), tmp_path / 'one', **options)
+        assert sorted(both(found)) == sorted(columns['text']) and len(found.validation) == 2
+        assert found.train[3] == list(found.train)[3]
+    assert load(NextToken(), tmp_path / 'one').files()[0].digest() == found.files()[0].digest()
+    both_splits = datasets.DatasetDict({'train': made, 'dev': made.select(range(3))})
+    both_splits.save_to_disk(tmp_path / 'two')
+    found = load(Classification(), tmp_path / 'two', validation_split='dev')
+    assert found.classes == ('no', 'yes')
+    assert list(found.validation) == [('text 0', 0), ('text 1', 1), ('text 2', 0)]
+    with pytest.raises(ConfigError, match='splits of .*: train, dev'):
+        load(NextToken(), tmp_path / 'two', test_split='test')
+    with pytest.raises(ConfigError, match='text, label'):
+        load(NextToken(), tmp_path / 'one', text_field='txt')
+    with pytest.raises(ConfigError, match='Hugging Face datasets can load here'):
+        load(NextToken(), tmp_path / 'none', format='hf')
