@@ -59,9 +59,7 @@ def main() -> int:
         raise UserError(f'--split={flags.split}: accepted: {accepted} (config.data.test_split)')
     ways = run.mesh.shape['data'] * run.mesh.shape['fsdp']
     local = -(-experiment.batch_size // experiment.accumulation // ways) * ways
-    scores = Scores(
-        run.model, objective, run.classes, run.mesh, run.param_shardings, rows.sources
-    )
+    scores = Scores(run.model, objective, run.classes, run.mesh, run.param_shardings, rows.sources)
     batches = feed.eval_batches(split, batch_size=local)
     with jax.set_mesh(run.mesh):  # some attention kernels ask for it
         values = dict(scores(run.params, batches, split.text_bytes))

@@ -5,8 +5,8 @@
         --prompt='def add(a, b):<|fim_middle|>    return total'
 
 The quickstart with half of the documents rearranged: each is split at two random characters, and
-what was between them comes last, after what was before and after it. A prompt with a gap is answered
-by what belongs there; one without is continued.
+what was between them comes last, after what was before and after it. A prompt with a gap is
+answered by what belongs there; one without is continued.
 
 Published: rearranging half to all documents does not harm the loss of ordinary text (section 4.1).
 Compare with the quickstart: the validation rows are rearranged as well, so its losses are not the

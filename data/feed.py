@@ -18,6 +18,7 @@ from data.mixture import Stream, join
 from data.order import Order, shares
 from data.rows import Row, Rows, Split
 from data.sources import Corpus
+from data.workers import Attend
 from transformer.errors import ConfigError, UserError
 
 __all__ = ['Feed', 'Rows', 'Split', 'eval_batches', 'load', 'train_batches']
@@ -204,7 +205,8 @@ def train_batches(
     if workers:
         absl.flags.FLAGS.mark_as_parsed()  # Grain asks them for its own settings
         ahead = max(1, prefetch // workers)
-        made = made.mp_prefetch(grain.MultiprocessingOptions(workers, per_worker_buffer_size=ahead))
+        options = grain.MultiprocessingOptions(workers, per_worker_buffer_size=ahead)
+        made = made.mp_prefetch(options, Attend())
     return iter(made)
 
 

@@ -1,8 +1,14 @@
 """All tests see eight CPU devices, and a shape that is broadcast by accident is an error."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+if 'TRANSFORMER_DATA' not in os.environ:  # prepared data of the tests go with them
+    os.environ['TRANSFORMER_DATA'] = tempfile.mkdtemp(prefix='transformer-tests-')
+    atexit.register(shutil.rmtree, os.environ['TRANSFORMER_DATA'], ignore_errors=True)
 
 import jax
 import pytest

@@ -1,4 +1,4 @@
-"""The hash of a run's first batches, as `python -m tests.same_batches FIRST COUNT WORKERS` prints it.
+"""The hash of a run's batches: `python -m tests.same_batches FIRST COUNT WORKERS` prints it.
 
 The stream of two sources, in every objective's shape that draws at random; fixed for all machines.
 """

@@ -225,7 +225,9 @@ def test_images_of_tfds(tmp_path, monkeypatch):
         assert image.dtype == np.float32 and label == (image.max() > 0.5)
     assert {round(float(image.max()), 2) for image, _ in found.train} == {0, 0.2, 0.4, 0.6, 0.8, 1}
     with pytest.raises(ConfigError, match='splits of squares: .*train'):
-        load(ImageClassification(), **fields | {'validation_split': 'validation'})
+        load(ImageClassification(), **fields | {'validation_split': 'dev'})
+    held_out = load(ImageClassification(), **fields | {'validation_split': 'validation'})
+    assert (len(held_out.train), len(held_out.validation)) == (5, 1)
     monkeypatch.setattr(Squares, 'SIZE', (None, None, 1))
     fields['directory'] = str(tmp_path / 'other')
     with pytest.raises(ConfigError, match='images of one size'):

@@ -228,11 +228,31 @@ def test_a_tfds_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings('ignore')
+def test_of_tfds_without_a_validation_split_a_share_is_held_out(tmp_path, monkeypatch):
+    only = lambda self, manager: {'train': self._generate_examples(0, 20)}  # noqa: E731
+    monkeypatch.setattr(Mixed, '_split_generators', only)
+    monkeypatch.setitem(BUILDERS, 'mixed', Mixed)
+    found = load(NextToken(), dataset='mixed', directory=str(tmp_path))
+    assert sorted(both(found)) == sorted(f'text {n}' for n in range(20))
+    assert (len(found.train), len(found.validation)) == (18, 2)
+    again = load(NextToken(), tmp_path / 'mixed' / '1.0.0')
+    assert list(again.validation) == list(found.validation)
+    found = load(Classification(), tmp_path / 'mixed')
+    assert sorted(label for _, label in found.validation) == [0, 1]
+    with pytest.raises(ConfigError, match='splits of mixed: train') as raised:
+        load(NextToken(), tmp_path / 'mixed', validation_split='dev')
+    assert raised.value.field == 'data.validation_split'
+
+
+@pytest.mark.filterwarnings('ignore')
 def test_a_tfds_name_that_is_not_one(tmp_path):
     with pytest.raises(ConfigError, match='nearest: imdb_reviews'):
         load(NextToken(), dataset='imdb_review', directory=str(tmp_path))
     with pytest.raises(ConfigError, match='a folder that TFDS made'):
         load(NextToken(), tmp_path, format='tfds')
+    with pytest.raises(ConfigError, match='no such folder') as raised:
+        load(NextToken(), dataset=str(tmp_path / 'my_texts' / '1.0.0'))
+    assert raised.value.field == 'data.dataset'
 
 
 @pytest.mark.filterwarnings('ignore')
@@ -241,11 +261,14 @@ def test_a_download_without_a_network_ends_soon(tmp_path, monkeypatch):
 
     def get(session, url, timeout=None, **others):
         asked.append((timeout, session.adapters['http://'].max_retries.total))
-        raise requests.exceptions.ConnectionError('no network')
+        request = requests.Request('GET', url).prepare()
+        raise requests.exceptions.ConnectionError('a long story', request=request)
 
     monkeypatch.setattr(requests.Session, 'get', get)
-    with pytest.raises(UserError, match='no network.*config.data.path=FILE'):
+    with pytest.raises(UserError, match='no network.*config.data.path=FILE') as raised:
         load(NextToken(), dataset='imdb_reviews', directory=str(tmp_path))
+    assert 'no connection to ai.stanford.edu.' in str(raised.value)
+    assert 'story' not in str(raised.value)
     assert asked and all(timeout <= 20 and retries <= 1 for timeout, retries in asked)
     with pytest.raises(ConfigError, match="data.format='hf'"):
         load(NextToken(), dataset='huggingface:ag_news')

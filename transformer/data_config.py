@@ -111,8 +111,8 @@ class DataConfig(SourceConfig):
       vocab: tokens of a tokenizer that is trained; 0 where the vocabulary follows from the text, or
         of a tokenizer that is loaded.
       lowercase: whether a trained WordPiece lower-cases and strips accents.
-      prepared: where tokens are kept: 'auto' (below the user's cache directory), a directory, or
-        'memory' (nowhere: tokenised at each start).
+      prepared: where tokens are kept: 'auto' (below $TRANSFORMER_DATA, or the user's cache
+        directory), a directory, or 'memory' (nowhere: tokenised at each start).
       workers: processes that make batches; 0: a thread of the training process.
       prefetch: batches made ahead of the device.
     """
@@ -170,7 +170,7 @@ def source_fields(mixture: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _entries(mixture: Mapping[str, Any]) -> dict[str, MixedSource]:
     """Entries as `MixedSource`, by name; errors name the entry."""
-    known, made = [field.name for field in dataclasses.fields(MixedSource)], {}
+    known, made = {field.name: field.default for field in dataclasses.fields(MixedSource)}, {}
     for name, entry in sorted(mixture.items()):
         if isinstance(entry, MixedSource):
             made[name] = entry
@@ -183,6 +183,10 @@ def _entries(mixture: Mapping[str, Any]) -> dict[str, MixedSource]:
         for field, value in entry.items():
             if field not in known:
                 accepted = f'no such field; known: {", ".join(known)}'
+                raise ConfigError(f'{where}.{field}', value, accepted)
+            kinds = (int, float) if isinstance(known[field], float) else str
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                accepted = 'a string' if kinds is str else 'a number'
                 raise ConfigError(f'{where}.{field}', value, accepted)
         try:
             made[name] = MixedSource(**entry)

@@ -68,6 +68,7 @@ class ChatEncoder(Encoder):
         if not trained[1:].any():  # nothing comes before the first token
             self.skip(NOTHING)
             return None
+        trained = np.concatenate([[0], trained[1:]])
         arrays = {'tokens': tokens, 'trained': trained}
         arrays = {name: array.astype(self.dtypes[name]) for name, array in arrays.items()}
         return Piece(arrays, len(text.encode('utf-8', 'surrogatepass')))

@@ -134,10 +134,8 @@ def _blocks(column: Column, begin: int, end: int) -> Iterator[np.ndarray]:
 
 
 def _learnt(trained: Column) -> int:
-    """How many tokens are learnt; the first of a conversation is no target."""
-    total = sum(int(flags.sum()) for flags in _blocks(trained, 0, trained.size))
-    starts = np.asarray(trained.starts)[:-1].tolist()
-    return total - sum(int(trained.read(start, start + 1)[0]) for start in starts)
+    """How many tokens are learnt."""
+    return sum(int(flags.sum()) for flags in _blocks(trained, 0, trained.size))
 
 
 def split(experiment: Any, examples: Examples, tokenizer: Any, plans: Path | None) -> Split:
@@ -145,8 +143,10 @@ def split(experiment: Any, examples: Examples, tokenizer: Any, plans: Path | Non
     length, how = experiment.context, experiment.data.packing
     if how == 'concat':
         layout = Concatenated(TokenStream(examples), length, shifted=True)
-        predicted = _learnt(examples['trained'])
+        count = _learnt
     else:
         layout = Conversations(examples, length, how, experiment.seed, plans)
-        predicted = layout.learnt(examples['trained'])
-    return Split(ChatRows(examples, layout, length), 0, predicted)
+        count = layout.learnt
+    key = {'learnt': examples.digest(), 'length': length, 'how': how}
+    kept = planned(plans, key, lambda: {'targets': np.array([count(examples['trained'])])})
+    return Split(ChatRows(examples, layout, length), 0, int(kept['targets'][0]))

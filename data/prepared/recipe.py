@@ -152,7 +152,9 @@ def key(values: Any) -> str:
 
 
 def cache_directory() -> Path:
-    """Below the user's cache directory."""
+    """`$TRANSFORMER_DATA`, or a folder below the user's cache directory."""
+    if os.environ.get('TRANSFORMER_DATA'):
+        return Path(os.environ['TRANSFORMER_DATA']).expanduser() / 'data'
     base = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
     return Path(base).expanduser() / 'transformer' / 'data'
 

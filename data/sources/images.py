@@ -83,8 +83,7 @@ def _tfds(config: SourceConfig, folder: Path | None) -> Corpus:
         accepted = f'a data set with images of one size (its shape is {shape})'
         raise ConfigError('data.dataset', config.dataset, accepted)
 
-    splits = [s for s in ('train', 'validation', 'test') if getattr(config, f'{s}_split')]
-    tables = {s: tfds.Split(builder, config, f'{s}_split') for s in splits}
+    tables = tfds.splits(builder, config)
     name, skipped = f'{builder.info.name} ({builder.data_dir})', {}
     return Corpus(
         name,

@@ -87,12 +87,10 @@ def open_tables(config: SourceConfig) -> Opened | find.Found:
 
 def _tfds(config: SourceConfig, directory: Path | None) -> Opened:
     builder = tfds.prepared(config, directory)
-    splits = [s for s in ('train', 'validation', 'test') if getattr(config, f'{s}_split')]
-    made = {split: tfds.Split(builder, config, f'{split}_split') for split in splits}
     return Opened(
         f'{builder.info.name} ({builder.data_dir})',
         config,
-        made,
+        tfds.splits(builder, config),
         tfds.origin(builder),
         lambda field: tfds.names(builder, field),
     )

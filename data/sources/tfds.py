@@ -3,10 +3,13 @@
 import contextlib
 import difflib
 import functools
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from data.sources.corpus import SPLITS
 from data.sources.origin import SourceFile, local_file
 from data.sources.tables.base import Table
 from transformer.data_config import SourceConfig
@@ -83,7 +86,11 @@ def _by_name(config: SourceConfig) -> Any:
         known = [*BUILDERS, *tfds.list_builders(with_community_datasets=False)]
         name = config.dataset.partition('/')[0].partition(':')[0]
         near = difflib.get_close_matches(name, dict.fromkeys(known), n=5)
-        why = f'nearest: {", ".join(near)}' if near else _first_line(error)
+        path = Path(config.dataset).expanduser()
+        if path.is_absolute() or (len(path.parts) > 1 and Path(path.parts[0]).is_dir()):
+            why = 'no such folder, or none that TFDS made'
+        else:
+            why = f'nearest: {", ".join(near)}' if near else _first_line(error)
         accepted = f'{", ".join(BUILDERS)}, a folder that TFDS made, or a TFDS name ({why})'
         raise ConfigError('data.dataset', config.dataset, accepted) from None
     except Exception as error:  # of its network and of the modules that define data sets
@@ -103,16 +110,18 @@ def _make(config: SourceConfig, builder: Any) -> None:
     except Exception as error:  # TFDS wraps whatever failed while downloading in its own types
         raise UserError(
             f'data set {config.dataset!r} could not be prepared in {builder.data_dir}: '
-            f'{type(error).__name__}: {_first_line(error)}. If it needs a download and there is '
-            'no network, fetch the text elsewhere and give it by config.data.path=FILE'
+            f'{_why(error)}. If it needs a download and there is no network, fetch the text '
+            'elsewhere and give it by config.data.path=FILE'
         ) from None
 
 
 @contextlib.contextmanager
 def _impatient() -> Iterator[None]:
-    """Downloads that give up within seconds where there is no network."""
+    """Downloads that give up within seconds where there is no network, and say so once."""
     from tensorflow_datasets.core.download import downloader
 
+    # A warning for each file and try; other files' threads outlive the error of the first.
+    logging.getLogger('urllib3.connectionpool').setLevel(logging.ERROR)
     names = ('MAX_RETRIES', '_open_url')
     before = {name: getattr(downloader, name) for name in names if hasattr(downloader, name)}
     if len(before) == len(names):  # they are not public: another version may go without
@@ -135,6 +144,22 @@ def names(builder: Any, field: str) -> tuple[str, ...]:
     """Of the classes that a field, or each item of a list, is one of; () where it is no class."""
     feature = builder.info.features[field]
     return tuple(getattr(getattr(feature, 'feature', feature), 'names', None) or ())
+
+
+def splits(builder: Any, config: SourceConfig) -> dict[str, 'Split']:
+    """Tables by split; none to validate on where the data set has none and none but the usual one is
+    asked for: a share is held out then.
+
+    Raises:
+      ConfigError: as of `Split`.
+    """
+    made, usual = {}, SourceConfig.validation_split
+    for split in SPLITS:
+        name = getattr(config, f'{split}_split')
+        held_out = split == 'validation' and name == usual and usual not in builder.info.splits
+        if name and not held_out:
+            made[split] = Split(builder, config, f'{split}_split')
+    return made
 
 
 class Split(Table):
@@ -181,6 +206,16 @@ class Split(Table):
         except Exception as error:  # of array_record and of each feature's decoder
             why = f'{type(error).__name__}: {_first_line(error)}'
             raise UserError(f'cannot read {self.name}: {why}') from None
+
+
+def _why(error: BaseException) -> str:
+    """What failed; of a connection, with whom: the rest of such a message is its inner life."""
+    import requests
+
+    host = getattr(getattr(error, 'request', None), 'url', None)
+    if host and isinstance(error, requests.ConnectionError | requests.Timeout):
+        return f'no connection to {urlsplit(host).hostname}'
+    return f'{type(error).__name__}: {_first_line(error)}'
 
 
 def _first_line(error: BaseException) -> str:

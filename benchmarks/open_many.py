@@ -4,12 +4,17 @@ import json
 import os
 import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
 
-from data import prepared
+from data import feed, prepared
 from data.prepared import layout
+from data.sources import Corpus
+from data.tokenizers import Bytes
+from transformer.data_config import DataConfig
+from transformer.objectives import NextToken
 
 TOKENS, DOCUMENTS = 10_000_000_000, 12_000_000
 
@@ -41,10 +46,22 @@ def resident() -> float:
     return int(Path('/proc/self/statm').read_text().split()[1]) * 4096 / 2**20
 
 
+def opened(root: Path) -> feed.Feed:
+    """Made ready for the next token, up to the first row."""
+    examples = prepared.open(root, '', 'train')
+    assert examples['tokens'].size == TOKENS
+    assert len(examples) == DOCUMENTS
+    experiment = types.SimpleNamespace(objective=NextToken(), context=1024, data=DataConfig())
+    vars(experiment).update(seed=0, steps=1, batch_size=1)
+    splits = {'train': examples, 'validation': examples}
+    made = feed.load(experiment, Corpus('sparse', [], []), Bytes(), {'': splits})
+    made.order.at(10**9)
+    made.train.rows._layout.draw(10**6, 1, 0)
+    return made
+
+
 if __name__ == '__main__':
     make(Path(sys.argv[1]))
     before, began = resident(), time.monotonic()
-    found = prepared.open(Path(sys.argv[1]), '', 'train')
-    assert found['tokens'].size == TOKENS
-    assert len(found) == DOCUMENTS
+    opened(Path(sys.argv[1]))
     print(time.monotonic() - began, resident() - before)
