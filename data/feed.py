@@ -147,7 +147,7 @@ def _classes(corpora: Mapping[str, Corpus]) -> tuple[str, ...]:
 
 def _order(experiment: Any, parts: Mapping[str, Rows]) -> Order:
     sizes = [rows.drawn for rows in parts.values()]
-    if len(parts) == 1:
+    if not experiment.data.mixture:
         return Order(sizes, seed=experiment.seed)
     entries = [experiment.data.mixture[name] for name in parts]
     weights = [entry.weight for entry in entries]

@@ -37,10 +37,10 @@ class Layout(abc.ABC):
 
 
 class Concatenated(Layout):
-    """Documents end to end, cut at multiples of T: each token once a pass, and once an epoch.
+    """Documents end to end, cut at multiples of T: each token once a pass.
 
     An epoch is cut from an offset of its own, so that no two show the same rows; its end goes on at
-    the beginning of the stream.
+    the beginning of the stream. It leaves out what does not fill a row, elsewhere each time.
 
     Args:
       length: T.
@@ -109,28 +109,28 @@ class Fitted(Layout):
             }
 
         key = {'text': stream.digest(), 'length': length, 'how': how, 'seed': seed}
-        plan = planned(directory, key, make)
-        self._begins, self._lengths, self._rows = plan['begins'], plan['lengths'], plan['rows']
+        self._plan = planned(directory, key, make)
         self._length, self._tokens = length, _last(stream)
         self._empty = stream.predicted < 1
 
     def __len__(self) -> int:
-        return 0 if self._empty else len(self._rows) - 1
+        return 0 if self._empty else len(self._plan['rows']) - 1
 
     @property
     def drawn(self) -> int:
         return len(self)
 
     def at(self, place: int) -> list[Span]:
-        part = slice(self._rows[place], self._rows[place + 1])
-        begins, lengths = self._begins[part].tolist(), self._lengths[part].tolist()
+        rows = self._plan['rows']
+        part = slice(rows[place], rows[place + 1])
+        begins, lengths = (self._plan[name][part].tolist() for name in ('begins', 'lengths'))
         return [(begin, begin + length) for begin, length in zip(begins, lengths)]
 
     def draw(self, place: int, epoch: int, seed: int) -> list[Span]:
         return self.at(place)
 
     def filled(self) -> float:
-        return self._tokens / max(1, len(self._rows) - 1) / self._length
+        return self._tokens / max(1, len(self)) / self._length
 
 
 def _last(stream: TokenStream) -> int:

@@ -159,11 +159,7 @@ class Order:
         size = self._sizes[source]
         epoch, index = divmod(tick, size)
         seed = _shuffle_seed(self._seed, source, epoch)
-        if size <= SMALL:
-            place = _permutation(seed, size)[index]
-        else:
-            place = index_shuffle(index, size - 1, seed, 4)
-        return Drawn(source, place, epoch)
+        return Drawn(source, shuffled(index, size, seed), epoch)
 
     def counts(self, i: int) -> np.ndarray:
         """Examples of each source among the first i, int64; costs the same for any i."""
@@ -244,6 +240,19 @@ def _hash(*parts: int | str) -> int:
 def _phase(seed: int, source: int) -> float:
     """Above 0 and at most 1, in steps that float64 has."""
     return ((_hash('phase', int(seed), source) >> 12) + 1) / (1 << 52)
+
+
+def shuffled(index: int, size: int, seed: int) -> int:
+    """Where a permutation of `size` examples has `index`; the permutation follows from the seed."""
+    if size <= SMALL:
+        return _permutation(seed, size)[index]
+    last = size - 1
+    if last.bit_count() == 1:
+        # Where the last index is a power of 4 from 2^16 on, the library gives one index twice and
+        # another never. A permutation of one example more, followed until it is within, is sound.
+        place = index_shuffle(index, size, seed, 4)
+        return place if place < size else index_shuffle(place, size, seed, 4)
+    return index_shuffle(index, last, seed, 4)
 
 
 @functools.lru_cache(4096)

@@ -32,11 +32,15 @@ class TokenStream:
     """
 
     def __init__(self, examples: Examples):
+        self._examples = examples
         self.tokens: Column = examples['tokens']
         self.starts = np.asarray(self.tokens.starts)[:-1]
         self.size = self.tokens.size
         self.marked, self.text_bytes = examples.marked, examples.text_bytes
         self.skipped = examples.skipped
+
+    def __reduce__(self):
+        return TokenStream, (self._examples,)  # columns on disk are pickled as their paths
 
     @classmethod
     def of(cls, tokenizer: Any, texts: Iterable[str]) -> 'TokenStream':
@@ -55,8 +59,8 @@ class TokenStream:
     def window(self, spans: Sequence[Span], length: int) -> dict[str, np.ndarray]:
         """A row of the tokens of `spans`: `inputs`, `positions`, `segment_ids`, int32 [T].
 
-        A span that does not go on where the last one ended begins a segment. What is missing is
-        padding: segment 0.
+        Each span begins a segment, and so does each document. What is missing is padding: segment
+        0.
 
         Args:
           spans: at most `length` tokens in all.

@@ -1,9 +1,11 @@
 """Packing: every item once, nothing over the brim, best fit as in the textbook; plans on disk."""
 
+import pickle
+
 import numpy as np
 import pytest
 
-from data import best_fit
+from data import best_fit, plans
 from data import bins as module
 from data.bins import Bins, pack
 from data.plans import META, planned
@@ -211,11 +213,18 @@ def spoil(path):
     path.write_bytes(path.read_bytes().replace(b'<i8', b'<i4'))
 
 
+def flip(path):
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(raw)
+
+
 @pytest.mark.parametrize(
     'damage',
     [
         lambda home: cut(home / 'items.npy'),
         lambda home: spoil(home / 'items.npy'),
+        lambda home: flip(home / 'items.npy'),
         lambda home: (home / 'starts.npy').unlink(),
         lambda home: (home / META).unlink(),
         lambda home: cut(home / META),
@@ -244,6 +253,33 @@ def test_a_plan_that_fails_leaves_nothing(tmp_path):
         planned(tmp_path, {}, lambda: {'a': np.zeros(3), 'b': Unsaved()})
     assert not list(tmp_path.glob('plans/*'))
     assert (planned(tmp_path, {}, a_plan())['items'] == a_plan()()['items']).all()
+
+
+def test_a_plan_that_cannot_be_kept_is_used_all_the_same(tmp_path):
+    (tmp_path / 'plans').write_text('no directory')
+    calls = []
+    for _ in range(2):
+        assert (planned(tmp_path, {}, a_plan(calls))['items'] == a_plan()()['items']).all()
+    assert len(calls) == 2
+
+
+def test_a_large_plan_is_verified_when_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(plans, 'LITTLE', 0)
+    planned(tmp_path, {}, a_plan())
+    assert plans.damaged(tmp_path) == []
+    (home,) = (tmp_path / 'plans').iterdir()
+    flip(home / 'items.npy')
+    assert plans.damaged(tmp_path) == [home]
+
+
+def test_a_plan_on_disk_is_pickled_as_its_path(tmp_path):
+    def make():
+        return {'many': np.arange(100_000)}
+
+    kept, held = planned(tmp_path, {}, make), planned(None, {}, make)
+    assert len(pickle.dumps(kept)) < 1000 < len(pickle.dumps(held))
+    for plan in (kept, held):
+        assert (pickle.loads(pickle.dumps(plan))['many'] == make()['many']).all()
 
 
 class Unsaved:

@@ -69,7 +69,7 @@ def test_bad_overrides_name_field_value_and_accepted(field, value, message):
         ('data.tokenizer', 'words', 'bpe'),
         ('data.validation_fraction', 1.0, 'between 0 and 1'),
         ('model.family', 'rnn', 'decoder, encoder, encoder_decoder, vision'),
-        ('objective.kind', 'poetry', 'next_token, prefix, masked'),
+        ('objective.kind', 'poetry', 'next_token, prefix, fill_in_middle, masked'),
         ('objective.kind', 'seq2seq', "config.model.family='decoder' one of next_token, prefix"),
         ('objective.smoothing', 1.0, 'below 1'),
         ('target_context', -1, 'from 0'),
@@ -99,7 +99,7 @@ def test_every_field_reaches_the_frozen_form(kind):
     for name, value in config.items():
         inside = getattr(experiment, name)
         if isinstance(value, ml_collections.ConfigDict):
-            assert all(getattr(inside, k) == v for k, v in value.items())
+            assert all(getattr(inside, k) == v for k, v in value.to_dict().items())
         else:
             assert inside == value
 

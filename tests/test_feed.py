@@ -15,7 +15,7 @@ from data.objectives.next_token import NextTokenRows
 from data.order import Order
 from data.sources import Corpus
 from data.streams import TokenStream
-from transformer.errors import UserError
+from transformer.errors import ConfigError, UserError
 from transformer.experiment import DataConfig
 from transformer.objectives import NextToken
 
@@ -143,6 +143,31 @@ def test_too_little_text():
     message = 'validation split of x has .* 1 tokens .*; at least 2 tokens needed'
     with pytest.raises(UserError, match=message):
         feed.load(experiment, found, made('characters'))
+
+
+def test_a_mixture_of_one_source_has_its_epochs_too():
+    data = DataConfig(mixture={'only': {'epochs': 2.0}})
+    experiment = types.SimpleNamespace(objective=NextToken(), context=8, data=data, seed=0)
+    vars(experiment).update(steps=1, batch_size=1)
+    corpora = {'only': Corpus('x', ['abcdef' * 20], ['abcdef'])}
+    found = feed.load(experiment, corpora, made('characters'))
+    assert found.order.total == 2 * found.train.rows.drawn
+    experiment.steps = found.order.total + 1
+    with pytest.raises(ConfigError, match=r'config.steps=\d+ .* at most \d+'):
+        feed.load(experiment, corpora, made('characters'))
+
+
+def test_a_split_that_only_some_sources_have():
+    data = DataConfig(mixture={'a': {}, 'b': {}, 'c': {}})
+    experiment = types.SimpleNamespace(objective=NextToken(), context=8, data=data, seed=0)
+    corpora = {
+        name: Corpus(name, ['abcdef' * 9], ['abcdef'], ['abc'] if name == 'b' else None)
+        for name in 'abc'
+    }
+    found = feed.load(experiment, corpora, made('characters'))
+    assert found.sources == ('a', 'b', 'c')
+    (batch,) = feed.eval_batches(found.test, batch_size=1)
+    assert batch['source'].tolist() == [[1]]
 
 
 def test_builders_need_no_tensorflow():

@@ -159,6 +159,8 @@ def test_bad_gaps():
 ANSWERS = {
     'next_token': ('llama', 'tokens'),
     'prefix': ('llama', 'tokens'),
+    'fill_in_middle': ('llama', 'tokens'),
+    'chat': ('llama', 'tokens'),
     'masked': ('bert', 'masked'),
     'span_corruption': ('t5', 'tokens'),
     'denoising': ('bart', 'tokens'),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data import order as module
-from data.order import BLOCK, KEPT, LEAST_SHARE, Order, shares
+from data.order import BLOCK, KEPT, LEAST_SHARE, Order, shares, shuffled
 from transformer.errors import ConfigError
 
 WINDOW = 100_000
@@ -141,6 +141,13 @@ def test_an_epoch_is_a_new_permutation_of_all_examples(size):
         places = np.array([one.place for one in epochs[0]])
         near = np.abs(np.diff(places)) == 1
         assert near.mean() < 0.05  # the shuffle is of the whole source
+
+
+@pytest.mark.parametrize('size', [1025, 16385, 65536, 65537, 65538, 131073, 262145])
+def test_a_permutation_of_any_size(size):
+    """The library's own loses a place where the last one is a power of 4."""
+    for seed in (0, 12345):
+        assert len({shuffled(i, size, seed) for i in range(size)}) == size
 
 
 def test_each_place_is_as_likely_as_any_other():

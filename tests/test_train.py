@@ -268,7 +268,7 @@ def test_another_model_in_the_same_directory_refuses(text, whole):
         ({'model__heads': 3}, 'config.model.width=16'),
         ({'batch_size': 5}, 'a multiple of 2 for 2 devices'),
         ({'data__vocab': 3}, 'config.data.vocab=3'),
-        ({'data__path': '/no/such/text'}, 'cannot read text file /no/such/text'),
+        ({'data__path': '/no/such/text'}, "config.data.path='/no/such/text'"),
     ],
 )
 def test_bad_fields_end_before_anything_is_made(text, tmp_path, fields, message):

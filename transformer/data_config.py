@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from transformer.errors import ConfigError
@@ -130,6 +131,8 @@ class DataConfig(SourceConfig):
     def __post_init__(self):
         super().__post_init__()
         object.__setattr__(self, 'mixture', _entries(self.mixture))
+        known = 'bpe, wordpiece, unigram, characters, bytes, init, tiktoken:NAME, or a path'
+        self._require('tokenizer', _may_be_tokenizer(self.tokenizer), known)
         self._one_of('packing', ('concat', 'first_fit', 'best_fit'))
         self._require('prefetch', self.prefetch > 0, 'a whole number above 0')
         self._require('workers', self.workers >= 0, 'a whole number of at least 0')
@@ -152,6 +155,12 @@ class DataConfig(SourceConfig):
     def sources(self) -> dict[str, SourceConfig]:
         """The sources by name, in the order of their names; without a mixture one named ''."""
         return dict(self.mixture) or {'': self}
+
+
+def _may_be_tokenizer(name: str) -> bool:
+    kinds = ('bpe', 'wordpiece', 'unigram', 'characters', 'bytes', 'init')
+    path = '/' in name or '.' in name or Path(name).exists()
+    return name in kinds or name.startswith('tiktoken:') or bool(name and path)
 
 
 def source(**fields: Any) -> dict[str, Any]:

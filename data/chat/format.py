@@ -55,7 +55,8 @@ class Format:
     @property
     def identity(self) -> dict[str, Any]:
         """All that tokens follow from, besides the tokenizer and the records; for digests."""
-        return {'templates': self._templates, 'train_on': list(self._objective.train_on)}
+        asked = {name: list(getattr(self._objective, name)) for name in ('train_on', 'roles')}
+        return {'templates': self._templates} | asked
 
     def write(self, record: Any, where: str) -> Written:
         """The text of a record, and what of it is learnt.

@@ -1,4 +1,8 @@
-"""From records to rows: one file an objective, with `split(experiment, records, tokenizer)`."""
+"""From columns to rows: one file an objective.
+
+Each has `split(experiment, examples, tokenizer, plans)`; `plans` is where it may keep which records
+share a row.
+"""
 
 from data.objectives import (
     chat,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from data.bins import Bins, pack
+from data.bins import pack
 from data.columns import Column, Examples
 from data.layouts import Concatenated, Layout
 from data.plans import planned
@@ -54,20 +54,21 @@ class Conversations(Layout):
             return bins.arrays() | {'items': order[bins.items], 'counts': counts}
 
         key = {'chat': examples.digest(), 'length': length, 'how': how, 'seed': seed}
-        plan = dict(planned(directory, key, make))
-        self.cut, self.empty = map(int, plan.pop('counts'))
-        self._bins, self._starts, self._length = Bins(**plan), starts, length
+        self._plan = planned(directory, key, make)
+        self.cut, self.empty = map(int, self._plan['counts'])
+        self._tokens, self._length = examples['tokens'], length
 
     def __len__(self) -> int:
-        return len(self._bins)
+        return len(self._plan['starts']) - 1
 
     @property
     def drawn(self) -> int:
         return len(self)
 
     def at(self, place: int) -> list[Span]:
-        items = self._bins[place]
-        begins, ends = self._starts[items], self._starts[items + 1] - 1
+        rows, starts = self._plan['starts'], self._tokens.starts
+        items = self._plan['items'][rows[place] : rows[place + 1]]
+        begins, ends = starts[items], starts[items + 1] - 1
         ends = np.minimum(ends, begins + self._length)
         return list(zip(begins.tolist(), ends.tolist()))
 
@@ -75,14 +76,14 @@ class Conversations(Layout):
         return self.at(place)
 
     def filled(self) -> float:
-        return self._bins.fill[0]
+        return int(self._plan['used'][0]) / max(1, len(self)) / self._length
 
     def learnt(self, trained: Column) -> int:
         """How many targets a pass has."""
         lost = 0
-        sizes = np.diff(self._starts)
-        for i in np.flatnonzero(sizes > self._length + 1).tolist():
-            begin, end = int(self._starts[i]) + self._length + 1, int(self._starts[i + 1])
+        starts = self._tokens.starts
+        for i in np.flatnonzero(self._tokens.lengths > self._length + 1).tolist():
+            begin, end = int(starts[i]) + self._length + 1, int(starts[i + 1])
             lost += sum(int(flags.sum()) for flags in _blocks(trained, begin, end))
         return _learnt(trained) - lost
 

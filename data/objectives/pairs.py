@@ -8,13 +8,11 @@ end marker where a tokenizer has no other.
 import abc
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from data.bins import pack
-from data.plans import planned
 from data.rows import Row, Rows, at_key, draw_key
 from transformer.errors import ConfigError
 
@@ -67,15 +65,13 @@ def assemble(
 
 
 def plan_pairs(
-    experiment: Any, sizes: np.ndarray, lengths: tuple[int, int], content: str, plans: Path | None
+    experiment: Any, sizes: np.ndarray, lengths: tuple[int, int]
 ) -> dict[str, np.ndarray]:
     """Which pairs share a row, settled once.
 
     Args:
       sizes: [N, 2], lengths of both sides of each pair.
       lengths: S and T.
-      content: digest of all pairs.
-      plans: where the plan is kept; None: nowhere.
 
     Returns:
       `items`, the pairs row by row; `rows` [R + 1], where each row begins among them; `tokens` [2],
@@ -83,14 +79,9 @@ def plan_pairs(
     """
     how, seed = experiment.data.packing, experiment.seed
     how = 'first_fit' if how == 'concat' else how  # pairs are never cut
-
-    def make() -> dict[str, np.ndarray]:
-        order = np.random.default_rng(seed).permutation(len(sizes))
-        bins = pack(sizes, lengths, how, order)
-        return {'items': bins.items, 'rows': bins.starts, 'tokens': sizes.sum(0)}
-
-    key = {'pairs': content, 'lengths': list(lengths), 'how': how, 'seed': seed}
-    return planned(plans, key, make)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    bins = pack(sizes, lengths, how, order)
+    return {'items': bins.items, 'rows': bins.starts, 'tokens': sizes.sum(0)}
 
 
 class PackedPairs(Rows):
@@ -105,12 +96,12 @@ class PackedPairs(Rows):
     NEEDS = 'one pair'
 
     def __init__(self, plan: Mapping[str, np.ndarray], source: int, target: int, start: int):
-        self._items, self._rows, self._tokens = plan.get('items'), plan['rows'], plan['tokens']
+        self._plan = plan
         self._source, self._target, self._start = source, target, start
 
     def members(self, begin: int, end: int) -> Iterable[int]:
         """The pairs at these places of the plan, for `pair`."""
-        return self._items[begin:end].tolist()
+        return self._plan['items'][begin:end].tolist()
 
     @abc.abstractmethod
     def pair(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -121,7 +112,7 @@ class PackedPairs(Rows):
         """Digest of all pairs."""
 
     def __len__(self) -> int:
-        return len(self._rows) - 1
+        return len(self._plan['rows']) - 1
 
     def at(self, place: int) -> Row:
         return self._row(place, at_key(place))
@@ -131,27 +122,28 @@ class PackedPairs(Rows):
 
     def _row(self, place: int, key: tuple[int, ...]) -> Row:
         rng = np.random.default_rng(key)
-        begin, end = int(self._rows[place]), int(self._rows[place + 1])
+        begin, end = map(int, self._plan['rows'][place : place + 2])
         pairs = [self.pair(index, rng) for index in self.members(begin, end)]
         return assemble(pairs, self._source, self._target, self._start)
 
     @property
     def targets(self) -> int:
         """Tokens that are predicted in a pass."""
-        return int(self._tokens[1])
+        return int(self._plan['tokens'][1])
 
     def digest(self) -> str:
         made = hashlib.blake2b(self.content().encode(), digest_size=16)
         made.update(repr((self._source, self._target, len(self))).encode())
         # The plan follows from what else is in here; its beginning tells of another algorithm.
-        made.update(np.ascontiguousarray(self._rows[:HASHED]))
+        made.update(np.ascontiguousarray(self._plan['rows'][:HASHED]))
         return made.hexdigest()
 
     def size(self) -> str:
         if not len(self):
             return '0 pairs'
-        filled = self._tokens / (len(self) * np.array([self._source, self._target]))
+        tokens = self._plan['tokens']
+        filled = tokens / (len(self) * np.array([self._source, self._target]))
         return (
-            f'{self._rows[-1]:,} pairs, {self._tokens.sum():,} tokens in {len(self):,} rows '
+            f'{self._plan["rows"][-1]:,} pairs, {tokens.sum():,} tokens in {len(self):,} rows '
             f'of {self._source} and {self._target}, filled {filled[0]:.1%} and {filled[1]:.1%}'
         )

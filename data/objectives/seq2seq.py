@@ -11,13 +11,9 @@ import numpy as np
 
 from data.columns import Examples
 from data.objectives.pairs import PackedPairs, end_marker, plan_pairs
+from data.plans import planned
 from data.rows import Split
 from transformer.errors import ConfigError
-
-
-def encode_source(tokenizer: Any, text: str) -> list[int]:
-    """What the encoder reads of a source text: its tokens and the end marker."""
-    return tokenizer.side(tokenizer.encode(text)).tolist()
 
 
 class Seq2SeqRows(PackedPairs):
@@ -25,15 +21,14 @@ class Seq2SeqRows(PackedPairs):
 
     Args:
       examples: with the columns `source` and `target`.
-      plan: as of `PackedPairs`.
+      plan: as of `PackedPairs`, with `cut`, how many pairs are cut to fit.
       lengths: S and T.
-      cut: how many pairs are cut to fit.
       tokenizer: puts the end markers.
     """
 
-    def __init__(self, examples: Examples, plan, lengths: tuple[int, int], cut: int, tokenizer):
+    def __init__(self, examples: Examples, plan, lengths: tuple[int, int], tokenizer):
         super().__init__(plan, *lengths, tokenizer.start)
-        self._examples, self._lengths, self._cut = examples, lengths, cut
+        self._examples, self._lengths = examples, lengths
         self._tokenizer = tokenizer
 
     def pair(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -44,7 +39,8 @@ class Seq2SeqRows(PackedPairs):
         return self._examples.digest()
 
     def size(self) -> str:
-        return super().size() + (f', {self._cut:,} pairs cut' if self._cut else '')
+        cut = int(self._plan['cut'][0])
+        return super().size() + (f', {cut:,} pairs cut' if cut else '')
 
 
 def split(experiment: Any, examples: Examples, tokenizer: Any, plans: Path | None) -> Split:
@@ -56,9 +52,16 @@ def split(experiment: Any, examples: Examples, tokenizer: Any, plans: Path | Non
         if length <= around:
             what = 'the end marker' if around == 1 else 'special tokens'
             raise ConfigError(name, length, f'at least {around + 1}: a token and {what}')
-    whole = np.stack([examples[name].lengths for name in ('source', 'target')], axis=1) + around
-    sizes = np.minimum(whole, lengths)
-    plan = plan_pairs(experiment, sizes, lengths, examples.digest(), plans)
-    cut = int((whole > sizes).any(axis=1).sum())
-    rows = Seq2SeqRows(examples, plan, lengths, cut, tokenizer)
+
+    def make() -> dict[str, np.ndarray]:
+        sides = [examples[name].lengths for name in ('source', 'target')]
+        whole = np.stack(sides, axis=1) + around
+        sizes = np.minimum(whole, lengths)
+        cut = (whole > sizes).any(axis=1).sum()
+        return plan_pairs(experiment, sizes, lengths) | {'cut': np.array([cut])}
+
+    key = {'pairs': examples.digest(), 'lengths': list(lengths), 'around': around}
+    key |= {'how': experiment.data.packing, 'seed': experiment.seed}
+    plan = planned(plans, key, make)
+    rows = Seq2SeqRows(examples, plan, lengths, tokenizer)
     return Split(rows, 0, rows.targets)

@@ -105,7 +105,6 @@ class SpanRows(PackedPairs):
     def __init__(self, stream, plan, lengths, short: int, objective, sentinels, tokenizer):
         super().__init__(plan, *lengths, tokenizer.start)
         self._stream, self._short = stream, short
-        self._begins, self._lengths = plan['begins'], plan['lengths']
         self._options = objective.rate, objective.mean_span
         self._sentinels, self._end = sentinels, tokenizer.end
 
@@ -113,7 +112,7 @@ class SpanRows(PackedPairs):
         return range(begin, end)
 
     def pair(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        begin, length = int(self._begins[index]), int(self._lengths[index])
+        begin, length = (int(self._plan[name][index]) for name in ('begins', 'lengths'))
         tokens = self._stream.tokens.read(begin, begin + length)
         return corrupt(tokens, noise_mask(length, *self._options, rng), self._sentinels, self._end)
 
@@ -167,7 +166,7 @@ def _plan(experiment, stream, raw: int, lengths: tuple[int, int], plans: Path | 
         long = kept > 1
         begins, kept = begins[long], kept[long]
         sizes = [corrupted_lengths(max(n, 2), *options) for n in range(raw + 1)]
-        plan = plan_pairs(experiment, np.array(sizes)[kept], lengths, '', None)
+        plan = plan_pairs(experiment, np.array(sizes)[kept], lengths)
         return {
             'begins': begins[plan['items']],
             'lengths': kept[plan['items']].astype(np.int32),

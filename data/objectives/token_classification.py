@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from data.columns import Examples
+from data.columns import Column, Examples
 from data.encoders.tags import NO_TAG
 from data.objectives.texts import TextRows
+from data.plans import planned
 from data.rows import Row, Split
 from data.tokenizer_base import framed
 from transformer.errors import ConfigError
+
+SENTENCES = 1 << 14  # counted at a time
 
 
 class TagRows(TextRows):
@@ -43,5 +46,17 @@ def split(experiment: Any, examples: Examples, tokenizer: Any, plans: Path | Non
     if length <= around:
         raise ConfigError('context', length, f'at least {around + 1}: special tokens and a token')
     rows = TagRows(examples, length, frame)
-    words = sum(int(rows.labels(place)['weights'].sum()) for place in range(len(rows)))
-    return Split(rows, 0, words)
+    key = {'words': examples.digest(), 'room': length - around}
+    kept = planned(plans, key, lambda: {'words': _words(examples['tags'], length - around)})
+    return Split(rows, 0, int(kept['words'][0]))
+
+
+def _words(tags: Column, room: int) -> np.ndarray:
+    """How many words have their first token among the first `room` of their sentence, int64 [1]."""
+    total = 0
+    for first in range(0, len(tags), SENTENCES):
+        starts = np.asarray(tags.starts[first : first + SENTENCES + 1])
+        flags = tags.read(int(starts[0]), int(starts[-1])) != NO_TAG
+        places = np.arange(len(flags)) - np.repeat(starts[:-1] - starts[0], np.diff(starts))
+        total += int((flags & (places < room)).sum())
+    return np.array([total])

@@ -13,7 +13,7 @@ from data.prepared import layout, store
 from data.prepared.lock import locked
 from data.prepared.progress import shown
 from data.prepared.recipe import cache_directory, chosen, key, readable, recipe
-from data.prepared.vocabulary import check_tokenizer, keep_tokenizer, tokenizer_recipe
+from data.prepared.vocabulary import check_tokenizer, home_of, keep_tokenizer, tokenizer_recipe
 from transformer.errors import UserError
 
 
@@ -138,6 +138,8 @@ def _prepare(root, config, objective, corpora, tokenizer, made_of, replace, repo
         trained = config.tokenizer in tokenizers.KINDS
         how = tokenizer_recipe(config, objective, corpora) if trained else None
         keep_tokenizer(root, tokenizer, how)
+        if trained:
+            keep_tokenizer(home_of(config, how), tokenizer, how)
 
 
 def _in_memory(objective: Any, corpus: Any, tokenizer: Any, bad: str) -> dict[str, Examples]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from data import plans
 from data.columns import Examples
 from data.encoders import Encoder
 from data.prepared import layout
@@ -126,6 +127,8 @@ def prepare(
         'versions': _versions(),
     }
     layout.write_json(home / layout.MANIFEST, values)
+    if replace:  # of other data; where they are the same they are soon made again
+        shutil.rmtree(home / plans.FOLDER, ignore_errors=True)
     for number in _numbers(home):
         if str(number) != directory.name:
             shutil.rmtree(home / str(number), ignore_errors=True)
@@ -221,4 +224,6 @@ def verify(root: Path, source: str, progress: Callable[[int], None] = lambda siz
                 raise layout.damaged(path, 'its checksum is another')
             total += file['bytes']
             progress(file['bytes'])
+    for plan in plans.damaged(layout.source_directory(root, source)):
+        raise UserError(f'{plan} is not what was written there; delete it, and it is made again')
     return total

@@ -42,7 +42,7 @@ def tokenizer_of(
     if config.prepared == 'memory' or config.tokenizer not in tokenizers.KINDS or replace:
         return make()
     made_of = tokenizer_recipe(config, objective, corpora)
-    home = _home(config, made_of)
+    home = home_of(config, made_of)
     found = _saved(home, made_of)
     if found is not None:
         return found
@@ -97,7 +97,8 @@ def check_tokenizer(root: Path, tokenizer: Any) -> bool:
     return True
 
 
-def _home(config: Any, made_of: Recipe) -> Path:
+def home_of(config: Any, made_of: Recipe) -> Path:
+    """Where the tokenizer that a config asks for is kept."""
     directory = chosen(config)
     if directory is not None:
         return directory
