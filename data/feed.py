@@ -206,8 +206,30 @@ def train_batches(
         absl.flags.FLAGS.mark_as_parsed()  # Grain asks them for its own settings
         ahead = max(1, prefetch // workers)
         options = grain.MultiprocessingOptions(workers, per_worker_buffer_size=ahead)
-        made = made.mp_prefetch(options, Attend())
+        return _Made(iter(made.mp_prefetch(options, Attend())), workers)
     return iter(made)
+
+
+class _Made(Iterator):
+    """Batches of other processes; one that was killed is told in a line."""
+
+    def __init__(self, batches: Iterator[Batch], workers: int):
+        self._batches, self._workers = batches, workers
+
+    def __next__(self) -> Batch:
+        try:
+            return next(self._batches)
+        except RuntimeError as error:
+            if 'terminated unexpectedly' not in str(error):
+                raise
+            raise UserError(
+                f'one of the {self._workers} processes of config.data.workers was killed, perhaps '
+                'for want of memory; the same command goes on from the last checkpoint, with fewer '
+                'if config.data.workers says so'
+            ) from None
+
+    def close(self) -> None:
+        self._batches.close()
 
 
 class _Shaped:

@@ -1,6 +1,7 @@
 """Streams, order and batches."""
 
 import itertools
+import multiprocessing
 import types
 from pathlib import Path
 
@@ -173,3 +174,16 @@ def test_a_split_that_only_some_sources_have():
 def test_builders_need_no_tensorflow():
     for path in Path('data').rglob('*.py'):
         assert 'import tensorflow\n' not in path.read_text()
+
+
+@pytest.mark.filterwarnings('ignore')  # of shared memory that the killed process leaves
+def test_a_killed_worker_is_told_in_a_line():
+    options = {'batch_size': 2, 'accumulation': 1, 'first': 0, 'prefetch': 1}
+    batches = feed.train_batches(feed_of(stream_of(500), 8), workers=1, **options)
+    next(batches)
+    for child in multiprocessing.active_children():
+        child.kill()
+    with pytest.raises(UserError, match='processes of config.data.workers was killed'):
+        for _ in range(1000):
+            next(batches)
+    batches.close()

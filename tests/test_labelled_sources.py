@@ -91,7 +91,9 @@ def test_tables_by_split(tmp_path):
         ('a.jsonl', [*rows('a', 'b'), '{"label": "x"}'], "line 3: there is no string 'text'"),
         ('a.jsonl', rows('a', 'a'), '1 classes'),
         ('a.tsv', ['x\ty', '1\t2'], r'text_field.*a\.tsv: x, y'),
-        ('a.tsv', ['text\tlabel', 'one'], 'line 2: label=None'),
+        ('a.tsv', ['text\tlabel', 'one'], 'line 2: 1 columns, not 2 as in the first line'),
+        ('a.tsv', ['text\tlabel', 'one\ta', 'b\tc\td'], 'line 3: 3 columns, not 2'),
+        ('a.tsv', ['text\ttext', 'a\tb'], 'line 1: columns of one name: text, text'),
         ('a.csv', ['text,label'], 'one file a class'),
         ('a.zip', ['no archive'], 'not a zip file'),
     ],
@@ -101,6 +103,17 @@ def test_bad_tables(tmp_path, name, lines, message):
     with pytest.raises(UserError, match=message) as raised:
         load(Classification(), path=str(tmp_path / name))
     assert 'a.' in str(raised.value)
+
+
+def test_columns_of_tsv_are_counted_and_the_same_in_all_files(tmp_path):
+    write(tmp_path, {'train.tsv': ['text\tlabel', 'a\tx', 'b', 'c\ty', 'd\ty\tz', 'e\tx']})
+    path = str(tmp_path / 'train.tsv')
+    found = load(Classification(), path=path, bad_records='skip', validation_fraction=0.5)
+    assert sorted([*found.train, *found.validation]) == [('a', 0), ('c', 1), ('e', 0)]
+    assert found.skipped == {'columns missing or too many': 2}
+    write(tmp_path, {'train-2.tsv': ['label\ttext', 'x\ta']})
+    with pytest.raises(UserError, match=r'train\.tsv has the columns text, label, .*label, text'):
+        load(Classification(), path=str(tmp_path))
 
 
 # Tags

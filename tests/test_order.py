@@ -9,6 +9,7 @@ import pytest
 
 from data import order as module
 from data.order import BLOCK, KEPT, LEAST_SHARE, Order, shares, shuffled
+from transformer.data_config import source_fields
 from transformer.errors import ConfigError
 
 WINDOW = 100_000
@@ -247,3 +248,13 @@ def test_other_bad_input():
             Order([5], [1], [epochs])
     with pytest.raises(ValueError):
         Order([5, 6], [1])
+
+
+@pytest.mark.parametrize(
+    ('entry', 'field'),
+    [({'weight': '2'}, 'weight'), ({'path': 3}, 'path'), ({'epochs': True}, 'epochs')],
+)
+def test_values_of_another_type_in_a_mixture_are_named(entry, field):
+    with pytest.raises(ConfigError, match='accepted: a ') as raised:
+        source_fields({'books': entry})
+    assert raised.value.field == f'data.mixture.books.{field}'

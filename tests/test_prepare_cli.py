@@ -16,6 +16,7 @@ TEXT = 'the quick brown fox\njumps over a lazy dog\n\n' * 60
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """A cache directory of the test's own."""
+    monkeypatch.delenv('TRANSFORMER_DATA', raising=False)
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     return tmp_path / 'cache' / 'transformer'
 

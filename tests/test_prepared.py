@@ -195,7 +195,9 @@ def test_records_in_memory_count_as_they_are(tmp_path):
 def test_opening_ten_billion_tokens(tmp_path):
     """By arithmetic: nothing is read that grows with the tokens."""
     done = subprocess.run(
-        [sys.executable, '-m', 'benchmarks.open_many', str(tmp_path)], capture_output=True, text=True
+        [sys.executable, '-m', 'benchmarks.open_many', str(tmp_path)],
+        capture_output=True,
+        text=True,
     )
     assert not done.returncode, done.stderr
     seconds, mebibytes = map(float, done.stdout.split())

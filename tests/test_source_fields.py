@@ -1,4 +1,4 @@
-"""Pairs, classes, tags and conversations out of tables; TFDS folders; Hugging Face."""
+"""Pairs and classes out of tables; TFDS folders; Hugging Face."""
 
 import json
 import pickle
@@ -92,77 +92,6 @@ def test_bad_records_with_classes_are_skipped_and_counted(tmp_path):
         sorted(side[n] for side in (found.train, found.validation) for n in range(len(side)))
         == want
     )
-
-
-# Tags
-
-
-def test_tags_of_tables(path):
-    records = [
-        {'tokens': ['Ada', 'wrote'], 'ner_tags': ['PER', 'O']},
-        {'tokens': ['In', 'Rome', 'now'], 'ner_tags': ['O', 'LOC', 'O']},
-        {'tokens': ['Ada'], 'ner_tags': ['PER']},
-    ]
-    write(path, records)
-    found = load(TokenClassification(), path, validation_fraction=0.4)
-    assert found.classes == ('LOC', 'O', 'PER')
-    want = [(('Ada', 'wrote'), (2, 1)), (('In', 'Rome', 'now'), (1, 0, 1)), (('Ada',), (2,))]
-    assert sorted(both(found)) == sorted(want)
-    with pytest.raises(UserError, match="'pos'.*tokens, ner_tags"):
-        load(TokenClassification(), path, label_field='pos')
-    write(path, [*records, {'tokens': ['a', 'b'], 'ner_tags': ['O']}])
-    with pytest.raises(UserError, match='(record 3|line 4): 2 words and 1 tags'):
-        load(TokenClassification(), path)
-
-
-# Conversations
-
-TURNS = [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello'}]
-
-
-def test_conversations(path):
-    write(path, [{'messages': TURNS, 'text': 'no'}] * 10)
-    found = load(CHAT, path)
-    assert both(found) == [TURNS] * 10
-    assert list(found.texts('validation')) == ['Hi', 'Hello']
-    shared = [{'from': 'human', 'value': 'Hi'}, {'from': 'gpt', 'value': 'Hello'}]
-    write(path, [{'conversations': shared}] * 10)
-    assert both(load(CHAT, path)) == [TURNS] * 10
-    write(path, [{'dialog': TURNS}] * 10)
-    assert both(load(CHAT, path, text_field='dialog')) == [TURNS] * 10
-    with pytest.raises(UserError, match="'messages'.*dialog"):
-        both(load(CHAT, path))
-
-
-def test_messages_may_have_more_and_lack_content(path):
-    call = {'role': 'assistant', 'content': None, 'tool_calls': [{'name': 'f'}]}
-    write(path, [{'messages': [TURNS[0], call]}] * 4)
-    (found, *_) = both(load(CHAT, path, validation_fraction=0.25))
-    assert found == [TURNS[0], {'role': 'assistant', 'tool_calls': [{'name': 'f'}], 'content': ''}]
-
-
-@pytest.mark.parametrize(
-    ('messages', 'message'),
-    [
-        ([], 'no list of messages'),
-        ('Hi', 'no list of messages'),
-        ([{'content': 'Hi'}], 'message 0 has no role; its fields are content'),
-        ([*TURNS, {'role': 'user'}], 'message 2 has no text'),
-        ([{'role': 'user', 'content': [1]}], r'but \[1\]'),
-        (['Hi'], "message 0 is 'Hi'"),
-    ],
-)
-def test_bad_conversations(tmp_path, messages, message):
-    records = [{'messages': TURNS}, {'messages': messages}, {'messages': TURNS}]
-    write(tmp_path / 'a.jsonl', records)
-    with pytest.raises(UserError, match=f'a.jsonl, line 2: .*{message}'):
-        both(load(CHAT, tmp_path / 'a.jsonl', validation_fraction=0.4))
-    skipping = {'bad_records': 'skip', 'validation_fraction': 0.5}
-    found = load(CHAT, tmp_path / 'a.jsonl', **skipping)
-    assert both(found) == [TURNS] * 2 and sum(found.skipped.values()) == 1
-    (tmp_path / 'b.txt').write_text('Hi')
-    with pytest.raises(ConfigError, match='JSON lines'):
-        load(CHAT, tmp_path / 'b.txt')
 
 
 # TFDS by folder

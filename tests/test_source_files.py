@@ -65,6 +65,26 @@ def test_folders_by_split_and_only_training_files(tmp_path):
     assert len(load(root, validation_fraction=0.25).train) == 3
 
 
+@pytest.mark.parametrize('names', [['a.jsonl'], ['a.jsonl', 'b.jsonl'], ['train-0.jsonl']])
+@pytest.mark.parametrize('split', ['train', 'validation', 'test'])
+def test_a_split_of_another_name_must_be_there(tmp_path, names, split):
+    root = tree(tmp_path, *names)
+    assert len(load(root, validation_fraction=0.5).train) == len(names)
+    field, known = f'{split}_split', names[0].partition('.')[0].partition('-')[0]
+    for path in (root, *(root / name for name in names[:1])):
+        with pytest.raises(ConfigError, match=f'beginnings of names in .*{known}') as raised:
+            load(path, **{field: 'devel'})
+        assert raised.value.field == f'data.{field}'
+
+
+def test_a_text_file_has_no_splits_of_other_names(tmp_path):
+    (tmp_path / 'a.txt').write_text('some text')
+    for split in ('train', 'validation', 'test'):
+        with pytest.raises(ConfigError, match='a$') as raised:
+            load(tmp_path / 'a.txt', **{f'{split}_split': 'devel'})
+        assert raised.value.field == f'data.{split}_split'
+
+
 def test_globs_lists_and_what_is_not_there(tmp_path, monkeypatch):
     tree(tmp_path, 'a/1.jsonl', 'a/b/2.jsonl', 'a/3.txt', 'c,d.jsonl')
     monkeypatch.chdir(tmp_path)

@@ -75,6 +75,41 @@ def test_images_of_tables(tmp_path):
     found = load(ImageClassification(), tmp_path / 'a.parquet')
     levels = sorted((round(float(image.max() * 255)), label) for image, label in both(found))
     assert levels == [(n, n % 2) for n in range(12)]
+    pq.write_table(pa.table({'picture': ['x'], 'label': [1]}), tmp_path / 'c.parquet')
+    with pytest.raises(ConfigError, match=r"'image' .they have picture, label") as raised:
+        load(ImageClassification(), tmp_path / 'c.parquet')
+    assert (raised.value.field, raised.value.value) == ('data.path', str(tmp_path / 'c.parquet'))
     (tmp_path / 'b.txt').write_text('x')
     with pytest.raises(ConfigError, match='folder of images for each class'):
         load(ImageClassification(), tmp_path / 'b.txt')
+
+
+@pytest.mark.parametrize('named', [str, lambda name: {'bytes': None, 'path': name}])
+def test_records_name_images_below_their_folder_only(tmp_path, named):
+    for place in ('data/in/1.png', 'data/2.png', 'out.png'):
+        picture(tmp_path / place, 9)
+    (tmp_path / 'data' / 'link.png').symlink_to(tmp_path / 'out.png')
+
+    def write(*images):
+        records = [{'image': named(image), 'label': n % 2} for n, image in enumerate(images)]
+        pq.write_table(pa.Table.from_pylist(records), tmp_path / 'data' / 'a.parquet')
+        return load(ImageClassification(), tmp_path / 'data' / 'a.parquet', validation_fraction=0.5)
+
+    inside = ['in/1.png', '2.png', 'in/../2.png', str(tmp_path / 'data' / '2.png')]
+    assert {image.shape for image, _ in both(write(*inside))} == {(4, 5, 1)}
+    for outside in ('../out.png', str(tmp_path / 'out.png'), 'link.png', '/etc/passwd'):
+        found = write(*inside[:3], outside)
+        with pytest.raises(UserError, match=r'a\.parquet, record 3: the image .* is not below'):
+            both(found)
+
+
+def test_images_that_are_none_can_be_skipped(tmp_path):
+    picture(tmp_path / 'x.png', 9)
+    whole = (tmp_path / 'x.png').read_bytes()
+    records = [{'image': whole, 'label': n % 2} for n in range(8)]
+    records[3]['image'], records[5]['image'] = whole[:-25], None
+    pq.write_table(pa.Table.from_pylist(records), tmp_path / 'a.parquet')
+    with pytest.raises(UserError, match=r'a\.parquet, record [35] is no whole image'):
+        both(load(ImageClassification(), tmp_path / 'a.parquet'))
+    found = load(ImageClassification(), tmp_path / 'a.parquet', bad_records='skip')
+    assert len(both(found)) == 6 and found.skipped == {'no image': 2}

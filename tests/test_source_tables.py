@@ -125,6 +125,8 @@ def test_spans_do_not_depend_on_blocks(raw, size):
         blocks = [mark + raw[:size], *(raw[i : i + size] for i in range(size, len(raw), size))]
         blocks = [block for block in blocks if block]
         whole = mark + raw
+        if size == 1:  # the mark itself in pieces
+            blocks = [(mark + raw)[i : i + 1] for i in range(len(mark + raw))]
         want = raw.split(b'\n')
         want = want[:-1] if not want[-1] else want
         found = [tuple(zip(*map(np.ndarray.tolist, some))) for some in spans.lines(blocks)]
@@ -226,3 +228,15 @@ def test_a_damaged_page_of_parquet_is_named(tmp_path):
     (tmp_path / 'a.parquet').write_bytes(raw)
     with pytest.raises(UserError, match=r'a\.parquet is not a whole Parquet file'):
         list(load(tmp_path / 'a.parquet').train)
+
+
+def test_a_null_and_fields_that_files_do_not_share_are_told(tmp_path):
+    pq.write_table(pa.table({'text': ['a', None, 'c']}), tmp_path / 'null.parquet')
+    with pytest.raises(UserError, match="record 1: there is no string 'text': it is None"):
+        found = load(tmp_path / 'null.parquet')
+        _ = [*found.train, *found.validation]
+    (tmp_path / 'two').mkdir()
+    pq.write_table(pa.table({'text': ['a', 'b']}), tmp_path / 'two' / 'a.parquet')
+    pq.write_table(pa.table({'content': ['a', 'b']}), tmp_path / 'two' / 'b.parquet')
+    with pytest.raises(ConfigError, match='none is in all files'):
+        load(tmp_path / 'two')

@@ -6,6 +6,7 @@ import tracemalloc
 import pytest
 
 from data import sources
+from data.sources import text_files
 from data.sources.documents import LONGEST, pieces_of
 from transformer.data_config import SourceConfig
 from transformer.errors import ConfigError, UserError
@@ -65,6 +66,21 @@ def test_a_folder_has_a_document_a_file(tmp_path):
     assert len(both(found)) == 21 and found.skipped == {'file that is no text': 1}
 
 
+def test_bad_files_are_found_when_they_are_read(tmp_path, monkeypatch):
+    for n in range(20):
+        (tmp_path / f'{n:02}.txt').write_bytes(b'\xff' if n in (3, 7, 11) else b'document %d' % n)
+    seen, read = [], text_files.read
+    monkeypatch.setattr(text_files, 'read', lambda f, c: seen.append(f.name) or read(f, c))
+    found = load(tmp_path, lazy=True, bad_records='skip')
+    assert not seen and not found.skipped
+    texts = [''.join(document) for document in found.train.blocks()]
+    assert len(seen) == 15 + 18 and all(text.startswith('document') for text in texts)
+    held = [''.join(document) for document in found.validation.blocks()]
+    assert len(texts + held) == 17 and found.skipped == {'file that is no text': 3}
+    assert texts == list(found.train) and len(found.train) == 15 and found.train[-1] == texts[-1]
+    assert list(found.texts()) == texts and found.skipped == {'file that is no text': 3}
+
+
 def test_text_by_split(tmp_path):
     for name in ('train.txt', 'validation.txt.gz', 'test.txt'):
         raw = name.encode()
@@ -119,8 +135,11 @@ def test_files_that_are_no_text_in_a_list(tmp_path):
         load(f'{tmp_path}/a.txt,{tmp_path}/b.txt')
     with pytest.raises(ConfigError, match='documents'):
         SourceConfig(documents='page')
-    with pytest.raises(ConfigError, match=r"data\.encoding='x'"):
-        load(tmp_path / 'a.txt', encoding='x', documents='line')
+    for name in ('x', 'undefined', 'hex', 'utf-8\0'):
+        for documents in ('line', 'file'):
+            with pytest.raises(ConfigError) as raised:
+                load(tmp_path / 'a.txt', encoding=name, documents=documents)
+            assert raised.value.field == 'data.encoding' and raised.value.value == name
 
 
 def test_a_gzip_that_is_not_whole(tmp_path):

@@ -110,6 +110,10 @@ def test_tiny_shakespeare_without_network_and_with(tmp_path, monkeypatch):
     found = load(**config)
     assert ''.join([*found.train, *sorted(found.validation)]) == text
     assert len(found.train[0]) == int(len(text) * 0.9)
+    two = load(dataset='tiny_shakespeare/nanogpt', directory=str(tmp_path))
+    assert [two.train[0] + two.validation[0], len(two.validation)] == [text, 1]
+    with pytest.raises(ConfigError, match="data.dataset='tiny_shakespeare/gpt'"):
+        load(dataset='tiny_shakespeare/gpt', directory=str(tmp_path))
 
 
 def test_a_text_file_has_no_test_split(tmp_path):

@@ -34,11 +34,13 @@ class SourceConfig:
         transcripts, `messages` or else `conversations`; for tagged words, `tokens` or else `words`.
       label_field: name of the class among them; left at 'label' it means, for tagged words, `tags`
         or else `ner_tags`.
-      encoding: of the text files.
-      encoding_errors: 'strict' refuses a file that is not of the encoding; 'replace' puts U+FFFD
-        for each bad byte.
+      encoding: of files of lines and of text; binary columns of other files are UTF-8.
+      encoding_errors: 'strict' refuses what is not of the encoding; 'replace' puts U+FFFD for each
+        bad byte.
       bad_records: 'refuse' those that cannot be read (a line that is not JSON, a field that is
-        missing), or 'skip' and count them.
+        missing, one of several files that is no text), or 'skip' and count them.
+
+    What is set where it would not be read is refused: `data/sources/options.py` says what is.
     """
 
     dataset: str = 'python_stdlib'
@@ -151,6 +153,25 @@ class DataConfig(SourceConfig):
             accepted = f'{field.default!r}: the sources are those of config.data.mixture'
             self._require(field.name, holds, accepted)
 
+    def refuse_unread(self, records: str) -> None:
+        """Refuses fields that are set and of no use for what an objective reads.
+
+        Args:
+          records: the objective's kind of them.
+
+        Raises:
+          ConfigError: the first of these fields, and what it may hold.
+        """
+        unread = {name: (PADDED[name], 'one to a row') for name in PADDED if records in ROW_EACH}
+        if records == 'images':
+            unread |= {
+                name: (values, 'without a tokenizer') for name, values in UNTOKENISED.items()
+            }
+        for name, (values, how) in unread.items():
+            accepted = ' or '.join(map(repr, values))
+            accepted = f'{accepted}: {ROW_EACH[records]} are read {how}'
+            self._require(name, getattr(self, name) in values, accepted)
+
     @property
     def sources(self) -> dict[str, SourceConfig]:
         """The sources by name, in the order of their names; without a mixture one named ''."""
@@ -161,6 +182,18 @@ def _may_be_tokenizer(name: str) -> bool:
     kinds = ('bpe', 'wordpiece', 'unigram', 'characters', 'bytes', 'init')
     path = '/' in name or '.' in name or Path(name).exists()
     return name in kinds or name.startswith('tiktoken:') or bool(name and path)
+
+
+# What is read one to a row, and padded; and what then may be set.
+ROW_EACH = {'classes': 'texts with a class', 'tags': 'tagged words', 'images': 'images'}
+PADDED = {'packing': ('concat',)}
+# What may be set where there are no tokens.
+UNTOKENISED = {
+    'tokenizer': ('bpe', 'init'),  # the latter whenever there is a config.init
+    'vocab': (4096, 0),
+    'lowercase': (False,),
+    'prepared': ('auto', 'memory'),
+}
 
 
 def source(**fields: Any) -> dict[str, Any]:

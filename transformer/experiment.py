@@ -162,6 +162,7 @@ class Experiment:
         fits = [o.kind for o in OBJECTIVES.values() if self.model.fits(o)]
         accepted = f'for config.model.family={family!r} one of {", ".join(fits)}'
         _require('objective.kind', kind, kind in fits, accepted)
+        d.refuse_unread(self.objective.RECORDS)
         holds = self.objective.SHAPE == 'encoder_decoder' or not self.target_context
         _require(
             'target_context', self.target_context, holds, f'0 for config.model.family={family!r}'

@@ -27,7 +27,7 @@ class TagEncoder(Encoder):
     def stream(self, records: Sequence[tuple[tuple, tuple]], skip: int = 0) -> Iterator:
         return itertools.islice(records, skip, None)
 
-    def encode(self, items: Iterable[tuple[tuple, tuple]]) -> Iterator[Piece]:
+    def encode(self, items: Iterable[tuple[tuple, tuple]]) -> Iterator[Piece | None]:
         sentences = deque()
         pieces = self._tokenizer.pieces
 
@@ -36,11 +36,13 @@ class TagEncoder(Encoder):
                 sentences.append(tags)
                 yield from (f' {word}' if i else word for i, word in enumerate(words))
 
-        encoded, left = self._tokenizer.encode_all(words()), None
+        encoded, left = self._tokenizer.encode_all(words()), deque()
         ids, tags = [], []
         for word in encoded:
-            if left is None:
+            while not left:
                 left = deque(sentences.popleft())
+                if not left:
+                    yield self._empty()
             first = next((i for i, t in enumerate(word) if pieces[t].strip()), 0)
             ids.append(word)
             tag = np.full(len(word), NO_TAG)
@@ -48,4 +50,9 @@ class TagEncoder(Encoder):
             tags.append(tag)
             if not left:
                 yield Piece({'tokens': np.concatenate(ids), 'tags': np.concatenate(tags)}, 0)
-                ids, tags, left = [], [], None
+                ids, tags = [], []
+        for _ in sentences:  # nothing but empty ones is left
+            yield self._empty()
+
+    def _empty(self) -> None:
+        self.skip('sentence without words')

@@ -6,8 +6,9 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from data.sources.decode import decode, options
-from data.sources.files import lines, no_test_split, read_text
+from data.sources.files import lines, read_text
 from data.sources.find import counts
+from data.sources.options import refuse_unread
 from data.sources.origin import SourceFile, local_file
 from data.sources.unpack import bare
 from transformer.data_config import SourceConfig
@@ -22,7 +23,7 @@ def read(config: SourceConfig, path: Path) -> tuple[Labelled, tuple[SourceFile, 
     Raises:
       UserError: what cannot be read; two files of one class.
     """
-    no_test_split(config, f'{path} has no files by split')
+    refuse_unread(config, 'classes', 'a file a class', False)
     if path.is_file():
         return _one_file_a_class(_zipped(path, config)), (local_file(path),)
     paths = sorted(p for p in path.rglob('*') if p.is_file() and counts(p.relative_to(path)))

@@ -35,9 +35,14 @@ def load(config: SourceConfig, objective: Any) -> Corpus:
     """
     del objective
     path = Path(config.path).expanduser()
-    if config.path and path.suffix.lower() == '.zip' and path.exists():
+    if (
+        config.path
+        and path.suffix.lower() == '.zip'
+        and config.format in ('auto', 'text')
+        and path.exists()
+    ):
         return _files(config, path)
-    found = open_tables(config)
+    found = open_tables(config, 'classes')
     if isinstance(found, Opened):
         return _tables(found, config)
     if not path.is_dir():
@@ -66,7 +71,8 @@ def _tables(found: Opened, config: SourceConfig) -> Corpus:
     found.need('data.label_field', label)
     known = found.names(label)
 
-    pick = functools.partial(_named, text=text, label=label, known=known)
+    errors = config.encoding_errors
+    pick = functools.partial(_named, text=text, label=label, known=known, errors=errors)
     made = {
         split: Records(table.select((text, label)), pick, config, skipped)
         for split, table in found.tables.items()
@@ -83,9 +89,9 @@ def _tables(found: Opened, config: SourceConfig) -> Corpus:
 
 
 def _named(
-    record: dict[str, Any], text: str, label: str, known: tuple[str, ...]
+    record: dict[str, Any], text: str, label: str, known: tuple[str, ...], errors: str
 ) -> tuple[str, str]:
-    return string(record, text), labels.label(record, label, known)
+    return string(record, text, errors), labels.label(record, label, known, errors)
 
 
 class Labelled(Sequence):

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from data.sources.corpus import Corpus
-from data.sources.files import no_test_split, read_lines
+from data.sources.files import read_lines
 from data.sources.find import counts
+from data.sources.options import refuse_unread
 from data.sources.origin import local_file
 from data.sources.splits import stratified
 from transformer.data_config import SourceConfig
@@ -16,6 +17,7 @@ Sentence = list[tuple[str, str, int]]  # word, tag, line
 def load(config: SourceConfig, path: Path) -> Corpus:
     """One file, or a folder with a file for each split. Errors as of `data.sources.tags.load`."""
     if path.is_dir():
+        refuse_unread(config, 'tags', 'CoNLL files by split', True)
         files = {
             split: _file(path, config, f'{split}_split')
             for split in ('train', 'validation', 'test')
@@ -26,7 +28,7 @@ def load(config: SourceConfig, path: Path) -> Corpus:
         splits = {s: _indexed(parts[s], names, files[s]) for s in files}
         origin = tuple(local_file(file) for file in files.values())
         return Corpus(str(path), **splits, classes=names, origin=origin)
-    no_test_split(config, f'{path} is one file')
+    refuse_unread(config, 'tags', 'a CoNLL file', False)
     sentences = _read(path, config)
     names = _names(sentences)
     records = _indexed(sentences, names, path)

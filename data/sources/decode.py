@@ -18,7 +18,7 @@ def codec_of(encoding: str) -> str:
     try:
         name = codecs.lookup(encoding).name
         ''.encode(name)
-    except LookupError:
+    except (LookupError, ValueError):  # 'undefined' encodes nothing; a NUL is no name
         raise ConfigError('data.encoding', encoding, "one of Python's, such as 'utf-8'") from None
     return 'utf-8' if name == 'utf-8-sig' else name
 

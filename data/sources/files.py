@@ -57,9 +57,3 @@ def existing(config: SourceConfig, wanted: str) -> Path:
     if not config.path or not path.exists():
         raise ConfigError('data.path', config.path, wanted)
     return path
-
-
-def no_test_split(config: SourceConfig, why: str) -> None:
-    """Refuses `config.test_split` where the source cannot give one."""
-    if config.test_split:
-        raise ConfigError('data.test_split', config.test_split, f"'': {why}")

@@ -129,7 +129,8 @@ def by_split(config: SourceConfig, found: Found) -> dict[str, list[SourceFile]] 
     are only files to train and to test on.
 
     Raises:
-      ConfigError: a split that no file belongs to.
+      ConfigError: a split that no file belongs to; one that is not named as by default, where no
+        names tell.
     """
     names = {split: getattr(config, f'{split}_split') for split in SPLITS}
     split_of = {file: _split(inner, names) for file, inner in found}
@@ -139,14 +140,21 @@ def by_split(config: SourceConfig, found: Found) -> dict[str, list[SourceFile]] 
     if not parts['train']:
         if parts['validation'] or parts['test']:
             raise ConfigError('data.train_split', names['train'], known)
-        if names['test']:
-            raise ConfigError('data.test_split', names['test'], f"'', or {known}")
+        for split, usual in _unusual(names):
+            raise ConfigError(f'data.{split}_split', names[split], f'{usual!r}, or {known}')
         return None
-    if not parts['validation'] and None in split_of.values():
+    misspelt = 'validation' in dict(_unusual(names))
+    if not parts['validation'] and (misspelt or None in split_of.values()):
         raise ConfigError('data.validation_split', names['validation'], known)
     if names['test'] and not parts['test']:
         raise ConfigError('data.test_split', names['test'], f"'', or {known}")
     return {split: some for split, some in parts.items() if some}
+
+
+def _unusual(names: dict[str, str]) -> list[tuple[str, str]]:
+    """Splits whose names somebody has chosen, and what they are called by default."""
+    usual = {split: getattr(SourceConfig, f'{split}_split') for split in names}
+    return [(split, usual[split]) for split in names if names[split] != usual[split]]
 
 
 def _split(inner: str, names: dict[str, str]) -> str | None:

@@ -8,9 +8,9 @@ import numpy as np
 
 from data.sources import pixels
 from data.sources.corpus import Corpus
-from data.sources.files import no_test_split
 from data.sources.find import counts
 from data.sources.labels import two
+from data.sources.options import refuse_unread
 from data.sources.origin import local_file
 from data.sources.records import at
 from data.sources.splits import stratified
@@ -40,7 +40,7 @@ def load(config: SourceConfig, path: Path) -> Corpus:
         if getattr(config, f'{split}_split')
     }
     if not folders.get('train', path / ' ').is_dir():
-        no_test_split(config, f'{path} has no folders {config.train_split} and so on')
+        refuse_unread(config, 'images', 'folders of images', False)
         parts = {'train': _images(path)}
     else:
         usual = config.validation_split == SourceConfig.validation_split
@@ -51,6 +51,7 @@ def load(config: SourceConfig, path: Path) -> Corpus:
                 accepted = f'folders of {path}: {", ".join(sorted(others))}'
                 raise ConfigError(f'data.{split}_split', folder.name, accepted)
         parts = {s: _images(folder) for s, folder in folders.items() if folder.is_dir()}
+        refuse_unread(config, 'images', 'folders of images by split', 'validation' in parts)
     names = two(tuple(sorted({name for _, name in parts['train']})), str(path))
     grey = _one_size([image for found in parts.values() for image, _ in found])
     splits = {split: Folder(found, names, grey) for split, found in parts.items()}

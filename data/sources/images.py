@@ -1,15 +1,15 @@
 """Images with a class each: scikit-learn's digits, folders by class, TFDS, tables with images."""
 
 import functools
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data.sources import image_folders, labels, pixels, tfds
+from data.sources import image_folders, labels, options, pixels, tfds
 from data.sources.corpus import Corpus
-from data.sources.files import no_test_split
 from data.sources.opened import Opened, open_tables
 from data.sources.records import Records, at, sides
 from data.sources.splits import stratified
@@ -19,6 +19,7 @@ from transformer.errors import ConfigError, UserError
 
 DIGITS = 'sklearn_digits'
 FIELD = 'image'
+NOT_FILES = ('hf', 'a folder of Hugging Face')  # their origins are no files
 Record = tuple[np.ndarray, int]
 
 
@@ -36,13 +37,13 @@ def load(config: SourceConfig, objective: Any) -> Corpus:
         path = Path(config.path).expanduser()
         if path.is_dir() and config.format == 'auto' and image_folders.has_images(path):
             return image_folders.load(config, path)
-        if (folder := tfds.directory(path)) is not None:
+        if config.format in ('auto', 'tfds') and (folder := tfds.directory(path)) is not None:
             return _tfds(config, folder)
     elif config.dataset == DIGITS:
         return _digits(config)
     elif config.format in ('auto', 'tfds'):
         return _tfds(config, tfds.directory(Path(config.dataset)))
-    found = open_tables(config)
+    found = open_tables(config, 'images')
     if not isinstance(found, Opened):
         accepted = f'a folder with a folder of images for each class ({", ".join(pixels.SUFFIXES)})'
         raise ConfigError('data.path', config.path, f'{accepted}, or tables with images')
@@ -51,7 +52,7 @@ def load(config: SourceConfig, objective: Any) -> Corpus:
 
 def _digits(config: SourceConfig) -> Corpus:
     """1,797 grey 8x8 images of handwritten digits, part of scikit-learn."""
-    no_test_split(config, f'{DIGITS} is split in two')
+    options.refuse_unread(config, 'images', DIGITS, False)
     try:
         from sklearn.datasets import load_digits
     except ImportError:
@@ -84,6 +85,7 @@ def _tfds(config: SourceConfig, folder: Path | None) -> Corpus:
         raise ConfigError('data.dataset', config.dataset, accepted)
 
     tables = tfds.splits(builder, config)
+    options.refuse_unread(config, 'images', tfds.way(folder), 'validation' in tables)
     name, skipped = f'{builder.info.name} ({builder.data_dir})', {}
     return Corpus(
         name,
@@ -101,14 +103,21 @@ def _pixels(record: dict[str, Any], label: str) -> Record:
 
 
 def _tables(found: Opened, config: SourceConfig) -> Corpus:
-    label, skipped = config.label_field, {}
-    found.need('data.dataset' if not config.path else 'data.path', FIELD)
+    label, skipped, folder = config.label_field, {}, _folder(found)
+    for table in found.tables.values():
+        if table.fields is not None and FIELD not in table.fields:
+            where, value = ('path', config.path) if config.path else ('dataset', config.dataset)
+            accepted = f'records with a field {FIELD!r} (they have {", ".join(table.fields)})'
+            raise ConfigError(f'data.{where}', value, accepted)
     found.need('data.label_field', label)
     known = found.names(label)
 
-    only_label = functools.partial(labels.label, field=label, known=known)
+    pick = functools.partial(labels.label, field=label, known=known, errors=config.encoding_errors)
+    fields = (label,)
+    if config.bad_records == 'skip':  # only then are images looked at before they are needed
+        pick, fields = functools.partial(_checked, label=pick, folder=folder), (label, FIELD)
     made = {
-        split: Records(table.select((label,)), only_label, config, skipped)
+        split: Records(table.select(fields), pick, config, skipped)
         for split, table in found.tables.items()
     }
     classes = {split: list(records) for split, records in made.items()}
@@ -117,14 +126,32 @@ def _tables(found: Opened, config: SourceConfig) -> Corpus:
     for split, records in made.items():
         numbers = labels.indices(classes[split], names, records.where)
         places = records.good() if records.good() is not None else np.arange(len(records))
-        splits[split] = _Images(found.tables[split], places, numbers)
+        splits[split] = _Images(found.tables[split].select((FIELD,)), places, numbers, folder)
     if 'validation' not in splits:
         whole = splits['train']
         chosen = stratified(whole.numbers, config, found.name)
         splits['train'], splits['validation'] = (
-            _Images(whole.table, whole.places[some], whole.numbers[some]) for some in chosen
+            _Images(whole.table, whole.places[some], whole.numbers[some], folder) for some in chosen
         )
     return Corpus(found.name, **splits, classes=names, skipped=skipped, origin=found.origin)
+
+
+def _folder(found: Opened) -> Path | None:
+    """Where the files lie."""
+    files = [file.name for file in found.origin if not (file.remote or found.way in NOT_FILES)]
+    folders = [Path(name).absolute().parent for name in files]
+    return Path(os.path.commonpath(folders)) if folders else None
+
+
+def _checked(
+    record: dict[str, Any], label: Callable[[dict[str, Any]], str], folder: Path | None
+) -> str:
+    """The label of a record with an image."""
+    try:
+        pixels.decode(record.get(FIELD), 'this', folder=folder)
+    except UserError as error:
+        raise Bad('no image', str(error)) from None
+    return label(record)
 
 
 class _Images(Sequence):
@@ -132,10 +159,11 @@ class _Images(Sequence):
 
     Args:
       places, numbers: of each, its place in the table and its class.
+      folder: as of `pixels.decode`.
     """
 
-    def __init__(self, table: Table, places: np.ndarray, numbers: np.ndarray):
-        self.table, self.places, self.numbers = table, places, numbers
+    def __init__(self, table: Table, places: np.ndarray, numbers: np.ndarray, folder: Path | None):
+        self.table, self.places, self.numbers, self._folder = table, places, numbers, folder
 
     def __len__(self) -> int:
         return len(self.places)
@@ -144,4 +172,9 @@ class _Images(Sequence):
         index = at(index, len(self))
         place = int(self.places[index])
         value = self.table.parse(self.table.fetch(place)).get(FIELD)
-        return pixels.decode(value, self.table.where(place)), int(self.numbers[index])
+        try:
+            image = pixels.decode(value, self.table.name, folder=self._folder)
+        except UserError:
+            # Only now: to find a record's line takes a pass over its file.
+            image = pixels.decode(value, self.table.where(place), folder=self._folder)
+        return image, int(self.numbers[index])

@@ -5,26 +5,29 @@ from typing import Any
 
 import numpy as np
 
+from data.sources.records import text
 from data.sources.tables import Bad
 from transformer.errors import UserError
 
 
-def label(record: dict[str, Any], field: str, known: tuple[str, ...] = ()) -> str:
+def label(
+    record: dict[str, Any], field: str, known: tuple[str, ...] = (), errors: str = 'strict'
+) -> str:
     """The name of a record's class.
 
     Args:
+      errors: as of `records.text`.
       known: names of all classes by number, where the data set says.
 
     Raises:
       Bad: there is none.
     """
-    return name_of(record.get(field), field, known)
+    return name_of(record.get(field), field, known, errors)
 
 
-def name_of(value: Any, field: str, known: tuple[str, ...] = ()) -> str:
+def name_of(value: Any, field: str, known: tuple[str, ...] = (), errors: str = 'strict') -> str:
     """As `label`, of its value."""
-    if isinstance(value, bytes):
-        value = value.decode(errors='replace')
+    value = text(value, field, errors)
     if known and not isinstance(value, str):
         if value is not None and 0 <= int(value) < len(known):
             return known[int(value)]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from data.sources import find, hub, records, tables, tfds
+from data.sources import find, hub, options, records, tables, tfds
 from data.sources.corpus import Corpus
 from data.sources.origin import SourceFile
 from data.sources.tables import Table
@@ -19,6 +19,7 @@ class Opened:
 
     name: what messages call it.
     config: what it was opened by.
+    way: what `options` call where it comes from.
     tables: by split, 'train' always.
     origin: the files that the records come from.
     names: of the classes of a field, () where the data set does not say.
@@ -26,6 +27,7 @@ class Opened:
 
     name: str
     config: SourceConfig
+    way: str
     tables: Mapping[str, Table]
     origin: tuple[SourceFile, ...] = ()
     names: Callable[[str], tuple[str, ...]] = lambda field: ()
@@ -54,17 +56,28 @@ class Opened:
         return Corpus(self.name, **made, skipped=skipped, origin=self.origin)
 
 
-def open_tables(config: SourceConfig) -> Opened | find.Found:
+def open_tables(config: SourceConfig, kind: str) -> Opened | find.Found:
     """The tables; or the files, where these are text.
 
+    Args:
+      kind: of the records that are wanted, as of `options.RECORDS`.
+
     Raises:
-      ConfigError: no such file, data set, format or split.
+      ConfigError: no such file, data set, format or split; a field of the config that is not read.
       UserError: what cannot be read, or not be had here.
     """
+    found = _open(config)
+    if isinstance(found, Opened):
+        options.refuse_unread(config, kind, found.way, 'validation' in found.tables)
+    return found
+
+
+def _open(config: SourceConfig) -> Opened | find.Found:
     kind = config.format
     folder = Path(config.path or config.dataset).expanduser()
     if kind == 'hf' or (kind == 'auto' and config.path and hub.is_saved(folder)):
-        return Opened(config.path or config.dataset, config, *hub.load(config))
+        way = 'a folder of Hugging Face' if config.path else 'hf'
+        return Opened(config.path or config.dataset, config, way, *hub.load(config))
     directory = tfds.directory(folder) if kind in ('auto', 'tfds') else None
     if directory is not None or not config.path:
         if kind not in ('auto', 'tfds'):
@@ -82,7 +95,7 @@ def open_tables(config: SourceConfig) -> Opened | find.Found:
         parts = {'train': [file for file, _ in found]}
     origin = tuple(file for files in parts.values() for file in files)
     made = {split: tables.of_files(files, kind, config) for split, files in parts.items()}
-    return Opened(find.named(config, origin), config, made, origin)
+    return Opened(find.named(config, origin), config, kind, made, origin)
 
 
 def _tfds(config: SourceConfig, directory: Path | None) -> Opened:
@@ -90,6 +103,7 @@ def _tfds(config: SourceConfig, directory: Path | None) -> Opened:
     return Opened(
         f'{builder.info.name} ({builder.data_dir})',
         config,
+        tfds.way(directory),
         tfds.splits(builder, config),
         tfds.origin(builder),
         lambda field: tfds.names(builder, field),

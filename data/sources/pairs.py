@@ -12,6 +12,7 @@ from data.sources.corpus import Corpus
 from data.sources.files import existing, read_lines
 from data.sources.find import FORMATS
 from data.sources.opened import Opened, open_tables
+from data.sources.options import refuse_unread
 from data.sources.origin import local_file
 from data.sources.records import string
 from data.sources.tables import Bad
@@ -32,9 +33,9 @@ def load(config: SourceConfig, objective: Any) -> Corpus:
     """
     if config.format in ('auto', 'text') and _by_line(config):
         return _files(config, objective)
-    found = open_tables(config)
+    found = open_tables(config, 'pairs')
     if isinstance(found, Opened):
-        return _tables(found, objective)
+        return _tables(found, config, objective)
     wanted = f'a directory with files such as {config.train_split}.{objective.source}, or tables'
     raise ConfigError('data.path', config.path, wanted)
 
@@ -49,7 +50,7 @@ def _by_line(config: SourceConfig) -> bool:
     return any(s == config.train_split and f'.{end}' not in FORMATS for s, _, end in parts)
 
 
-def _tables(found: Opened, objective: Any) -> Corpus:
+def _tables(found: Opened, config: SourceConfig, objective: Any) -> Corpus:
     sides = (objective.source, objective.target)
     fields = sides
     if found.fields is not None:
@@ -60,17 +61,19 @@ def _tables(found: Opened, objective: Any) -> Corpus:
             found.need('objective.target', sides[1])
     else:
         fields = (*sides, NESTED)
-    return found.corpus(fields, functools.partial(_pair, objective=objective))
+    return found.corpus(
+        fields, functools.partial(_pair, objective=objective, errors=config.encoding_errors)
+    )
 
 
-def _pair(record: dict[str, Any], objective: Any) -> tuple[str, str]:
+def _pair(record: dict[str, Any], objective: Any, errors: str) -> tuple[str, str]:
     nested = record.get(NESTED)
     if isinstance(nested, dict) and objective.source not in record:
         record = nested
     elif nested is not None and objective.source not in record:
         raise Bad('field missing', f'{NESTED!r} holds no texts by name, but {nested!r:.40}')
-    pair = string(record, objective.source), string(record, objective.target)
-    return _clean(pair, objective)
+    sides = (objective.source, objective.target)
+    return _clean(tuple(string(record, side, errors) for side in sides), objective)
 
 
 def _clean(pair: tuple[str, str], objective: Any) -> tuple[str, str]:
@@ -81,6 +84,7 @@ def _clean(pair: tuple[str, str], objective: Any) -> tuple[str, str]:
 def _files(config: SourceConfig, objective: Any) -> Corpus:
     wanted = f'a directory with files such as {config.train_split}.{objective.source}'
     directory, origin = existing(config, wanted), []
+    refuse_unread(config, 'pairs', 'two files a split', True)
 
     def side(split_field: str, side_field: str) -> tuple[Path, list[str]]:
         split, suffix = getattr(config, split_field), getattr(objective, side_field)

@@ -28,19 +28,25 @@ def facts(path: Path) -> tuple[tuple[int, int], bool]:
         raise UserError(f'{path} is no image that can be read: {error}') from None
 
 
-def decode(value: Any, name: str, grey: bool | None = None) -> np.ndarray:
+def decode(
+    value: Any, name: str, grey: bool | None = None, folder: Path | None = None
+) -> np.ndarray:
     """float32 [H, W, C], from 0 to 1.
 
     Args:
-      value: a path, the bytes of a file, a dict with these as 'bytes', or an image of Pillow.
+      value: a `Path`, or what a record has: the bytes of a file, an image of Pillow, a string with
+        the path of a file, or a dict with 'bytes' or 'path'.
       name: what messages call it.
       grey: whether C is 1 or 3; None: as the image is.
+      folder: below which files that records name must lie; None: nowhere.
 
     Raises:
-      UserError: it is no image, or not a whole one.
+      UserError: it is no image, or not a whole one; a path that leads out of the folder.
     """
     if isinstance(value, dict):
         value = value.get('bytes') or value.get('path')
+    if isinstance(value, str):
+        value = _below(folder, value, name)
     try:
         if isinstance(value, PIL.Image.Image):
             return _array(value, grey)
@@ -49,6 +55,16 @@ def decode(value: Any, name: str, grey: bool | None = None) -> np.ndarray:
             return _array(image, grey)
     except (*DAMAGED, TypeError) as error:
         raise UserError(f'{name} is no whole image: {error}') from None
+
+
+def _below(folder: Path | None, path: str, name: str) -> Path:
+    """The file that a record names: it may come from a stranger."""
+    if folder is None:
+        raise UserError(f'{name}: the image is no bytes but a path, {path!r}')
+    found = (folder / path).resolve()
+    if not found.is_relative_to(folder.resolve()):
+        raise UserError(f'{name}: the image {path!r} is not below {folder}')
+    return found
 
 
 def _array(image: PIL.Image.Image, grey: bool | None) -> np.ndarray:

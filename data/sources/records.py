@@ -112,10 +112,17 @@ class Side(Sequence):
         return held if self._is_held else len(self._records) - held
 
     def __getitem__(self, index: int) -> Any:
+        return self._records[self._place(index)]
+
+    def where(self, index: int) -> str:
+        """As of `Records`."""
+        return self._records.where(self._place(index))
+
+    def _place(self, index: int) -> int:
         place = at(index, len(self))
         if self._is_held:
-            return self._records[int(self._held[place])]
-        return self._records[splits.remaining(self._held, place)]
+            return int(self._held[place])
+        return splits.remaining(self._held, place)
 
     def __iter__(self) -> Iterator[Any]:
         mask = np.zeros(len(self._records), bool)
@@ -158,24 +165,42 @@ def need(table: Table, field: str, value: str, name: str) -> None:
       ConfigError: it is not there; the message names those that are.
     """
     if table.fields is not None and value not in table.fields:
-        raise ConfigError(field, value, f'fields of {name}: {", ".join(table.fields)}')
+        known = ', '.join(table.fields) or 'none is in all files'
+        raise ConfigError(field, value, f'fields of {name}: {known}')
 
 
-def string(record: Any, field: str) -> str:
+def text(value: Any, field: str, errors: str) -> Any:
+    """A value, decoded if it is bytes.
+
+    Args:
+      errors: `config.encoding_errors`.
+
+    Raises:
+      Bad: bytes that are not UTF-8.
+    """
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode(errors=errors)
+    except UnicodeDecodeError as error:
+        bad = f'byte 0x{value[error.start]:02x} at offset {error.start}'
+        detail = 'config.data.encoding_errors=replace puts U+FFFD for each bad byte'
+        raise Bad('not UTF-8', f'the field {field!r} is not UTF-8: {bad}; {detail}') from None
+
+
+def string(record: Any, field: str, errors: str = 'strict') -> str:
     """A field of a record.
+
+    Args:
+      errors: as of `text`.
 
     Raises:
       Bad: it is not there, or no text.
     """
-    value = record.get(field)
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            raise Bad('not UTF-8', f'the field {field!r} is not UTF-8') from None
+    value = text(record.get(field), field, errors)
     if isinstance(value, str):
         return value
-    if field in record and value is not None:
+    if field in record:
         raise Bad('field that is no text', f'there is no string {field!r}: it is {value!r:.40}')
     known = ', '.join(record)
     raise Bad('field missing', f'there is no string {field!r}; the fields are {known}')

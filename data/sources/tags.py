@@ -6,23 +6,25 @@ each split. Tables: a list of words in `config.text_field`, of tags in `config.l
 these are 'text' and 'label', their defaults, it is `tokens` or `words`, and `tags` or `ner_tags`.
 """
 
-from collections.abc import Callable, Sequence
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data.sources import conll, labels
+from data.sources import conll, labels, records
 from data.sources.corpus import Corpus
 from data.sources.opened import Opened, open_tables
-from data.sources.records import Records
-from data.sources.splits import stratified
+from data.sources.records import text
 from data.sources.tables import Bad
 from transformer.data_config import SourceConfig
 from transformer.errors import ConfigError, UserError
 
 WORDS, TAGS = ('tokens', 'words'), ('tags', 'ner_tags')
 Tagged = tuple[tuple[str, ...], tuple[str, ...]]
+Indexed = tuple[tuple[str, ...], tuple[int, ...]]
 
 
 def load(config: SourceConfig, objective: Any) -> Corpus:
@@ -34,7 +36,7 @@ def load(config: SourceConfig, objective: Any) -> Corpus:
     """
     del objective
     path = Path(config.path).expanduser()
-    found = open_tables(config)
+    found = open_tables(config, 'tags')
     if isinstance(found, Opened):
         return _tables(found, config)
     if not path.exists():
@@ -48,31 +50,83 @@ def _tables(found: Opened, config: SourceConfig) -> Corpus:
         _fields(found, config.label_field, TAGS, 'label'),
     )
     known, skipped = found.names(tags[0]), {}
-
-    def pick(record: dict[str, Any]) -> Tagged:
-        said, _ = _list(record, words)
-        given, field = _list(record, tags)
-        if len(said) != len(given):
-            raise Bad('words and tags differ', f'{len(said)} words and {len(given)} tags')
-        for word in said:
-            if not isinstance(word, (str, bytes)):
-                raise Bad('word that is no text', f'{word!r:.40} is no word')
-        texts = (w.decode(errors='replace') if isinstance(w, bytes) else w for w in said)
-        return tuple(texts), tuple(labels.name_of(tag, field, known) for tag in given)
-
-    made = {
-        split: Records(table.select((*words, *tags)), pick, config, skipped)
-        for split, table in found.tables.items()
-    }
-    read = {split: list(records) for split, records in made.items()}
-    names = known or labels.names_of(tag for _, given in read['train'] for tag in given)
-    splits = {s: _indexed(read[s], names, made[s].where) for s in made}
-    if 'validation' not in splits:
-        records = splits['train']
-        train, validation = stratified([0] * len(records), config, found.name)
-        splits['train'] = [records[n] for n in train]
-        splits['validation'] = [records[n] for n in validation]
+    given = functools.partial(_tags, fields=tags, known=known, errors=config.encoding_errors)
+    pick = functools.partial(_tagged, fields=words, given=given, errors=config.encoding_errors)
+    chosen = {split: table.select((*words, *tags)) for split, table in found.tables.items()}
+    made = records.sides(chosen, pick, config, found.name, skipped)
+    names = known
+    if not known and config.bad_records == 'skip':  # to find those takes whole records
+        whole = itertools.chain.from_iterable(
+            side for split, side in made.items() if split == 'train' or split not in chosen
+        )
+        names = labels.names_of(tag for _, all_tags in whole for tag in all_tags)
+    elif not known:  # of columns nothing else is read
+        alone = records.Records(found.tables['train'].select(tags), given, config, skipped)
+        names = labels.names_of(tag for all_tags in alone for tag in all_tags)
+    splits = {split: Sentences(some, names) for split, some in made.items()}
     return Corpus(found.name, **splits, classes=names, skipped=skipped, origin=found.origin)
+
+
+def _tags(
+    record: dict[str, Any], fields: tuple[str, ...], known: tuple[str, ...], errors: str
+) -> tuple[str, ...]:
+    listed, field = _list(record, fields)
+    return tuple(labels.name_of(tag, field, known, errors) for tag in listed)
+
+
+def _tagged(
+    record: dict[str, Any],
+    fields: tuple[str, ...],
+    given: Callable[[dict[str, Any]], tuple[str, ...]],
+    errors: str,
+) -> Tagged:
+    listed, field = _list(record, fields)
+    said, tags = tuple(text(word, field, errors) for word in listed), given(record)
+    if len(said) != len(tags):
+        raise Bad('words and tags differ', f'{len(said)} words and {len(tags)} tags')
+    if not said:
+        raise Bad('no words', f'{field!r} is empty')
+    for word in said:
+        if not isinstance(word, str):
+            raise Bad('word that is no text', f'{word!r:.40} is no word')
+    return said, tags
+
+
+class Sentences(Sequence):
+    """Records with the numbers of their tags, read on demand.
+
+    Args:
+      tagged: with their names.
+      names: of all tags, those of the training split.
+    """
+
+    def __init__(self, tagged: Sequence[Tagged], names: tuple[str, ...]):
+        self._tagged, self._names = tagged, names
+        self._index = {name: n for n, name in enumerate(names)}
+
+    def __len__(self) -> int:
+        return len(self._tagged)
+
+    def __getitem__(self, index: int) -> Indexed:
+        index = records.at(index, len(self))
+        return self._indexed(index, self._tagged[index])
+
+    def __iter__(self) -> Iterator[Indexed]:
+        return itertools.starmap(self._indexed, enumerate(self._tagged))
+
+    def where(self, index: int) -> str:
+        """A phrase that says where a record is."""
+        return self._tagged.where(index)
+
+    def _indexed(self, place: int, record: Tagged) -> Indexed:
+        words, tags = record
+        try:
+            return words, tuple([self._index[tag] for tag in tags])
+        except KeyError as error:
+            tag, known = error.args[0], ', '.join(self._names)
+            raise UserError(
+                f'{self.where(place)}: tag {tag!r} is not one of the training split: {known}'
+            ) from None
 
 
 def _fields(found: Opened, named: str, usual: tuple[str, ...], setting: str) -> tuple[str, ...]:
@@ -92,17 +146,3 @@ def _list(record: dict[str, Any], fields: tuple[str, ...]) -> tuple[Sequence[Any
             return list(value), field
     known = ', '.join(record)
     raise Bad('field missing', f'there is no list {fields[0]!r}; the fields are {known}')
-
-
-def _indexed(
-    sentences: Sequence[Tagged], names: tuple[str, ...], where: Callable[[int], str]
-) -> list[tuple[tuple[str, ...], tuple[int, ...]]]:
-    index = {name: n for n, name in enumerate(names)}
-    for n, (_, tags) in enumerate(sentences):
-        for tag in tags:
-            if tag not in index:
-                known = ', '.join(names)
-                raise UserError(
-                    f'{where(n)}: tag {tag!r} is not one of the training split: {known}'
-                )
-    return [(words, tuple(index[tag] for tag in tags)) for words, tags in sentences]

@@ -4,32 +4,34 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from data.sources import find, records, splits, tables
+from data.sources import find, options, records, splits, tables
 from data.sources.corpus import Corpus
-from data.sources.files import no_test_split
 from data.sources.opened import Opened, open_tables
 from data.sources.origin import SourceFile
 from data.sources.text_files import Cut, Half, TextFiles
 from transformer.data_config import SourceConfig
-from transformer.errors import UserError
 
 
 def load(config: SourceConfig, objective: Any) -> Corpus:
     """A corpus of strings."""
     del objective
-    found = open_tables(config)
+    found = open_tables(config, 'text')
     if isinstance(found, Opened):
         found.need('data.text_field', config.text_field)
-        pick = functools.partial(records.string, field=config.text_field)
+        pick = functools.partial(
+            records.string, field=config.text_field, errors=config.encoding_errors
+        )
         return found.corpus((config.text_field,), pick)
     name = find.named(config, [file for file, _ in found])
     parts = find.by_split(config, found)
+    single = parts is None and len(found) == 1 and config.documents == 'file'
+    way = 'one text file' if single else 'text files'
+    options.refuse_unread(config, 'text', way, 'validation' in (parts or {}))
     if config.documents != 'file':
         return _cut_up(config, found, parts, name)
     skipped: dict[str, int] = {}
     origin = tuple(file for file, _ in found)
-    if parts is None and len(found) == 1:
-        no_test_split(config, 'a text file has its beginning to train and its end to validate on')
+    if single:
         cut = Cut(origin[0], config)
         return Corpus(name, Half(cut, False), Half(cut, True), origin=origin)
     made = {
@@ -44,10 +46,8 @@ def load(config: SourceConfig, objective: Any) -> Corpus:
 
 
 def _held_out(files: TextFiles, config: SourceConfig, name: str) -> dict[str, TextFiles]:
-    if not len(files):
-        raise UserError(f'{name} has no files of text')
-    held = splits.held_out(len(files), config, name)
-    kept = sorted(set(range(len(files))) - set(held.tolist()))
+    held = splits.held_out(files.found, config, name)
+    kept = sorted(set(range(files.found)) - set(held.tolist()))
     return {'train': files.choose(kept), 'validation': files.choose(held.tolist())}
 
 

@@ -8,53 +8,58 @@ from data.sources.records import at
 from transformer.data_config import SourceConfig
 from transformer.errors import ConfigError, UserError
 
+BAD = 'file that is no text'
+
 
 class TextFiles(Sequence):
     """Documents. One that is empty is '' here; who reads them leaves it out.
 
     Args:
-      config: with `bad_records='skip'`, files that are no text are left out: a pass over all.
+      config: with `bad_records='skip'`, files that are no text are left out: each is read once to
+        find out, in turn where they are read in order, or all of them for a length or an index.
       skipped: where these are counted.
+
+    Attributes:
+      found: how many files there are, text or not.
     """
 
     def __init__(self, files: Sequence[SourceFile], config: SourceConfig, skipped: dict[str, int]):
         decode.codec_of(config.encoding)
         self._all, self._config, self._skipped = tuple(files), config, skipped
-        self._good: tuple[SourceFile, ...] | None = None
+        self._known: dict[SourceFile, bool] = {}
+        self.found = len(self._all)
 
-    @property
-    def _files(self) -> tuple[SourceFile, ...]:
-        if self._config.bad_records == 'refuse':
-            return self._all
-        if self._good is None:
-            self._good = tuple(file for file in self._all if self._is_good(file))
-        return self._good
+    def _files(self) -> Iterator[SourceFile]:
+        return iter(self._all) if self._config.bad_records == 'refuse' else self._good()
+
+    def _good(self) -> Iterator[SourceFile]:
+        return (file for file in self._all if self._is_good(file))
 
     def _is_good(self, file: SourceFile) -> bool:
-        try:
-            for _ in read(file, self._config):
-                pass
-        except UserError:
-            self._skipped['file that is no text'] = self._skipped.get('file that is no text', 0) + 1
-            return False
-        return True
+        if file not in self._known:
+            try:
+                for _ in read(file, self._config):
+                    pass
+                self._known[file] = True
+            except UserError:
+                self._known[file] = False
+                self._skipped[BAD] = self._skipped.get(BAD, 0) + 1
+        return self._known[file]
 
     def __len__(self) -> int:
-        return len(self._files)
+        return self.found if self._config.bad_records == 'refuse' else sum(1 for _ in self._good())
 
     def __getitem__(self, index: int) -> str:
-        return ''.join(read(self._files[at(index, len(self))], self._config))
+        files = self._all if self._config.bad_records == 'refuse' else tuple(self._good())
+        return ''.join(read(files[at(index, len(files))], self._config))
 
     def blocks(self) -> Iterator[Iterator[str]]:
         """Documents, each an iterator over strings of moderate size."""
-        return (read(file, self._config) for file in self._files)
+        return (read(file, self._config) for file in self._files())
 
     def choose(self, places: Sequence[int]) -> 'TextFiles':
-        """Some of them."""
-        chosen = [self._files[place] for place in places]
-        made = TextFiles(chosen, self._config, {})
-        made._good = tuple(chosen)
-        return made
+        """Some of the files found."""
+        return TextFiles([self._all[place] for place in places], self._config, self._skipped)
 
 
 class Cut:

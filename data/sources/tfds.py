@@ -78,8 +78,9 @@ def _by_name(config: SourceConfig) -> Any:
     if config.dataset.startswith('huggingface:'):
         raise ConfigError('data.dataset', config.dataset, "a TFDS name, unless data.format='hf'")
     try:
-        if config.dataset in BUILDERS:
-            return BUILDERS[config.dataset](**options)
+        name, _, chosen = config.dataset.partition('/')
+        if name in BUILDERS:
+            return BUILDERS[name](config=chosen or None, **options)
         with _impatient():
             return tfds.builder(config.dataset, **options)
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
@@ -140,6 +141,11 @@ def origin(builder: Any) -> tuple[SourceFile, ...]:
     return tuple(local_file(path) for path in paths)
 
 
+def way(folder: Path | None) -> str:
+    """What `options` call a data set: of this folder, or by name."""
+    return 'tfds' if folder is None else 'a folder of TFDS'
+
+
 def names(builder: Any, field: str) -> tuple[str, ...]:
     """Of the classes that a field, or each item of a list, is one of; () where it is no class."""
     feature = builder.info.features[field]
@@ -147,8 +153,8 @@ def names(builder: Any, field: str) -> tuple[str, ...]:
 
 
 def splits(builder: Any, config: SourceConfig) -> dict[str, 'Split']:
-    """Tables by split; none to validate on where the data set has none and none but the usual one is
-    asked for: a share is held out then.
+    """Tables by split; none to validate on where there is none and the config names the usual one:
+    a share is held out then.
 
     Raises:
       ConfigError: as of `Split`.

@@ -27,11 +27,12 @@ class Characters(Tokenizer):
         """The alphabet of all splits, as in nanoGPT: a rare character may be in one alone.
 
         Raises:
-          ConfigError: `vocab` is given and smaller than the alphabet.
+          ConfigError: `vocab` is given and is not that of the alphabet and the special tokens.
         """
         alphabet = ''.join(sorted(set().union(*map(set, texts.all()))))
-        if vocab and vocab < len(alphabet) + len(special_tokens):
-            accepted = f'0, or at least the {len(alphabet)} distinct characters of the text'
+        size = len(alphabet) + len(special_tokens)
+        if vocab not in (0, size):
+            accepted = f'0 or {size}: the {len(alphabet)} distinct characters of the text'
             if special_tokens:
                 accepted += f' and {len(special_tokens)} special tokens'
             raise ConfigError('data.vocab', vocab, accepted)

@@ -7,6 +7,7 @@ from data.sources.tables.arrow import Arrow, Parquet
 from data.sources.tables.base import Bad, Table, Together
 from data.sources.tables.lines import JsonLines, Lines, Paragraphs, Tabs
 from transformer.data_config import SourceConfig
+from transformer.errors import UserError
 
 __all__ = ['Bad', 'Table', 'Together', 'of_files', 'of_text']
 
@@ -22,7 +23,14 @@ def of_files(files: Sequence[SourceFile], kind: str, config: SourceConfig) -> Ta
     """
     if kind in ('jsonl', 'tsv'):
         make = JsonLines if kind == 'jsonl' else Tabs
-        return Together([make(file, config) for file in files])
+        tables = [make(file, config) for file in files]
+        for other in tables:
+            if other.fields != tables[0].fields:
+                raise UserError(
+                    f'{other.name} has the columns {", ".join(other.fields)}, {tables[0].name} has '
+                    f'{", ".join(tables[0].fields)}; files of one source have the same ones'
+                )
+        return Together(tables)
     make = Parquet if kind == 'parquet' else Arrow
     return Together([make(file) for file in files])
 

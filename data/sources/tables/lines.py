@@ -14,6 +14,7 @@ from data.sources import decode, unpack
 from data.sources.origin import BLOCK, SourceFile, refusing
 from data.sources.tables import spans
 from data.sources.tables.base import Bad, Table
+from data.sources.tables.kept import FILES
 from transformer.data_config import SourceConfig
 from transformer.errors import UserError
 
@@ -39,7 +40,7 @@ class Lines(Table):
         codec = decode.codec_of(encoding)
         self._recode = decode.wide(codec)
         self._codec = 'utf-8' if self._recode else codec
-        self._index, self._bytes = None, None
+        self._index, self._bytes, self._plain = None, None, None
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {'_bytes': None}
@@ -75,9 +76,13 @@ class Lines(Table):
         return self._all()[begin:end]
 
     def _all(self) -> bytes | mmap.mmap:
+        if self._plain is None:
+            packed = self._recode or self._file.remote or unpack.packing(self._file)
+            self._plain = not packed
+        if self._plain:
+            return FILES.of((Lines, self._file), self._mapped)
         if self._bytes is None:
-            plain = not (self._recode or self._file.remote or unpack.packing(self._file))
-            self._bytes = self._mapped() if plain else b''.join(self._blocks())
+            self._bytes = b''.join(self._blocks())
         return self._bytes
 
     def _span(self, index: int) -> tuple[int, int]:
@@ -195,6 +200,12 @@ class Tabs(Lines):
             self.fields = tuple(self.text(next(self._raw())).split('\t'))
         except Bad as bad:
             raise UserError(f'{self.name}, line 1: {bad.detail}') from None
+        if len(set(self.fields)) < len(self.fields):
+            raise UserError(f'{self.name}, line 1: columns of one name: {", ".join(self.fields)}')
 
     def parse(self, raw: bytes) -> dict[str, str]:
-        return dict(zip(self.fields, self.text(raw).split('\t')))
+        values = self.text(raw).split('\t')
+        if len(values) != len(self.fields):
+            detail = f'{len(values)} columns, not {len(self.fields)} as in the first line'
+            raise Bad('columns missing or too many', detail)
+        return dict(zip(self.fields, values))

@@ -20,7 +20,7 @@ def lines(
       begin: offset of the first byte.
     """
     offset, open_at, filled = begin, begin, False  # of the line that the last block left open
-    for block in blocks:
+    for block in blocks if begin else _begun(blocks):
         array = np.frombuffer(block, np.uint8)
         if not offset and block[: len(MARK)] == MARK:
             open_at = len(MARK)
@@ -38,6 +38,18 @@ def lines(
         offset += len(array)
     if open_at < offset:
         yield np.array([open_at]), np.array([offset]), np.array([not filled])
+
+
+def _begun(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The blocks, the first of them long enough to tell whether there is a `MARK`."""
+    blocks, first = iter(blocks), b''
+    for block in blocks:
+        first += block
+        if len(first) >= len(MARK):
+            break
+    if first:
+        yield first
+    yield from blocks
 
 
 def all_lines(blocks: Iterable[bytes], begin: int = 0) -> Iterator[Spans]:
