@@ -196,3 +196,13 @@ def test_what_an_objective_does_not_read_is_refused(fields, records):
     config.data.update(fields)
     with pytest.raises(ConfigError, match=f'config.data.{name}='):
         Experiment.from_config(config)
+
+
+def test_commas_are_no_table_that_is_guessed(tmp_path):
+    path = tmp_path / 'data.csv'
+    path.write_text('text,label\n' + 'some text,1\n' * 20)
+    objective = OBJECTIVE_OF['text']
+    with pytest.raises(ConfigError, match="data.format='auto' .*data.csv 'text', to read it as"):
+        sources.load(SourceConfig(path=str(path)), objective)
+    found = sources.load(SourceConfig(path=str(path), format='text'), objective)
+    assert found.train[0].startswith('text,label')

@@ -110,7 +110,7 @@ def test_one_of_another_run(tmp_path, kind):
 @pytest.mark.parametrize(
     ('name', 'match'),
     [
-        ('bpee', 'accepted: bpe, wordpiece, .*tiktoken:NAME, or the path'),
+        ('bpee', 'accepted: bpe, wordpiece, .*tiktoken:NAME, or a path'),
         ('notes.txt', r'ends in \.json .* or \.model'),
         ('damaged.json', 'damaged.json cannot be read'),
         ('list.json', 'list.json'),

@@ -110,6 +110,10 @@ def format_of(config: SourceConfig, found: Found) -> tuple[str, Found]:
         suffix = PurePosixPath(bare(inner)).suffix.lower()
         by_format.setdefault(FORMATS.get(suffix, 'text'), []).append((file, inner))
     if config.format == 'auto':
+        for file, inner in found:
+            if PurePosixPath(bare(inner)).suffix.lower() == '.csv':
+                accepted = "'text', to read it as it is; as a table: Parquet, JSON lines or .tsv"
+                raise ConfigError('data.format', 'auto', f'for {file.name} {accepted}')
         if len(by_format) > 1:
             some = ', '.join(f'{kind} ({each[0][1]})' for kind, each in by_format.items())
             accepted = f'one of the formats found in {config.path}: {some}'
