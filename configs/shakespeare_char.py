@@ -9,7 +9,7 @@ The text is TFDS's `tiny_shakespeare`, downloaded once; any other text file come
 | size    | published (https://github.com/karpathy/nanoGPT)     | measured here |
 | ------- | --------------------------------------------------- | ------------- |
 | default | best validation loss 1.4697, 5,000 steps on an A100 | not run yet: needs a GPU or TPU |
-| cpu     | validation loss 1.88, 2,000 steps                   | 1.9001, 97 s on two CPU cores   |
+| cpu     | validation loss 1.88, 2,000 steps                   | 1.9009, two CPU cores, 97-157 s |
 
 Validation loss is over the whole split here, every character once; nanoGPT draws random rows.
 Other random starts of the CPU size: 1.8936, 1.9054, 1.9098.
