@@ -23,7 +23,7 @@ def held_out(count: int, config: SourceConfig, name: str) -> np.ndarray:
     held = min(max(1, round(config.validation_fraction * count)), count - 1)
     if held < 1:
         what = 'a line of JSON, a row of a table or a document each'
-        accepted = f'a share that leaves records on both sides of {name}, which has {count} ({what})'
+        accepted = f'a share that leaves records on both sides of {name}: it has {count} ({what})'
         raise ConfigError('data.validation_fraction', config.validation_fraction, accepted)
     # In integers: exact for any count. Stretch k is from k * count // held to the next.
     edges = np.arange(held + 1, dtype=np.int64)
