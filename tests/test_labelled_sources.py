@@ -94,7 +94,7 @@ def test_tables_by_split(tmp_path):
         ('a.tsv', ['text\tlabel', 'one'], 'line 2: 1 columns, not 2 as in the first line'),
         ('a.tsv', ['text\tlabel', 'one\ta', 'b\tc\td'], 'line 3: 3 columns, not 2'),
         ('a.tsv', ['text\ttext', 'a\tb'], 'line 1: columns of one name: text, text'),
-        ('a.csv', ['text,label'], 'one file a class'),
+        ('a.csv', ['text,label'], 'as a table: Parquet, JSON lines or .tsv'),
         ('a.zip', ['no archive'], 'not a zip file'),
     ],
 )

@@ -112,7 +112,7 @@ def test_held_out_is_an_exact_share_spread_evenly(count, share):
     assert sorted([*rest, *held.tolist()]) == list(range(count)) and rest == sorted(rest)
     # Any half has half of them, but for one.
     assert abs((held < count // 2).sum() - len(held) * (count // 2) / count) <= 1
-    with pytest.raises(ConfigError, match='both sides of x .1 records'):
+    with pytest.raises(ConfigError, match='both sides of x: it has 1 '):
         splits.held_out(1, SourceConfig(validation_fraction=share), 'x')
 
 
