@@ -1,5 +1,6 @@
 """What all tokenizers have; each kind has a file in `data.tokenizers`."""
 
+import abc
 import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +13,7 @@ from transformer.objectives import START
 END = '<|endoftext|>'
 
 
-class Tokenizer:
+class Tokenizer(abc.ABC):
     """What all tokenizers have.
 
     Attributes:
@@ -37,25 +38,25 @@ class Tokenizer:
         """Ids that the tokenizer itself puts before and after a text."""
         return (), ()
 
+    @abc.abstractmethod
     def encode(self, text: str) -> list[int]:
         """Ids of a text; special tokens that it spells out are text. Lone surrogates are U+FFFD."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def encode_all(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
         """Ids of each text in order, uint32; texts are read a few at a time."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids; bytes that are no character are U+FFFD."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def to_json(self) -> str:
         """What `data.tokenizers.load` reads."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def with_special(self, names: Sequence[str]) -> 'Tokenizer':
         """The same with these special tokens, which it lacks, after its vocabulary."""
-        raise NotImplementedError
 
     def wrap(self, ids: Sequence[int], length: int | None = None) -> np.ndarray:
         """What a classifier reads of a text: [CLS] and its ids, cut to `length` in all.

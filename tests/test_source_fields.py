@@ -1,20 +1,16 @@
 """Pairs and classes out of tables; TFDS folders; Hugging Face."""
 
-import json
 import pickle
 import sys
 import types
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import requests
 import tensorflow_datasets as tfds
 
-from data import sources
 from data.builders import BUILDERS
-from transformer.data_config import SourceConfig
+from tests.source_kit import both, load, write
 from transformer.errors import ConfigError, UserError
 from transformer.objectives import (
     Classification,
@@ -24,22 +20,6 @@ from transformer.objectives import (
 )
 
 CHAT = types.SimpleNamespace(RECORDS='chat')
-
-
-def load(objective, path='', **fields):
-    return sources.load(SourceConfig(path=str(path), **fields), objective)
-
-
-def both(corpus):
-    return [*corpus.train, *corpus.validation]
-
-
-def write(path, records):
-    if path.suffix == '.parquet':
-        pq.write_table(pa.Table.from_pylist(records), path)
-    else:
-        path.write_text(''.join(json.dumps(record) + '\n' for record in records))
-    return path
 
 
 @pytest.fixture(params=['a.parquet', 'a.jsonl'])

@@ -1,6 +1,5 @@
 """Tagged words and conversations out of tables."""
 
-import json
 import pickle
 import types
 
@@ -14,27 +13,12 @@ from data.encoders.chat import ChatEncoder
 from data.encoders.tags import TagEncoder
 from data.sources.tables import arrow
 from tests.records import tokenizer_of
+from tests.source_kit import both, load, write
 from transformer.data_config import SourceConfig
 from transformer.errors import ConfigError, UserError
 from transformer.objectives import Chat, TokenClassification
 
 CHAT = types.SimpleNamespace(RECORDS='chat')
-
-
-def load(objective, path='', **fields):
-    return sources.load(SourceConfig(path=str(path), **fields), objective)
-
-
-def both(corpus):
-    return [*corpus.train, *corpus.validation]
-
-
-def write(path, records):
-    if path.suffix == '.parquet':
-        pq.write_table(pa.Table.from_pylist(records), path)
-    else:
-        path.write_text(''.join(json.dumps(record) + '\n' for record in records))
-    return path
 
 
 @pytest.fixture(params=['a.parquet', 'a.jsonl'])

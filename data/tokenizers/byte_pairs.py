@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from data.tokenizer_base import with_end
-from data.tokenizers.library import Library
+from data.tokenizers.trained import Trained
 from data.tokenizers.training import Texts
 from transformer.errors import ConfigError
 
@@ -14,7 +14,7 @@ PATTERN = (
 )
 
 
-class BytePairs(Library):
+class BytePairs(Trained):
     """Pairs of bytes and of what was made of them, the most frequent first. Nothing is lost."""
 
     @classmethod

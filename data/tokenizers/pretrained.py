@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from data.tokenizer_base import END, Tokenizer, framed
-from data.tokenizers import library
+from data.tokenizers import trained
 from transformer.errors import UserError
 from transformer.objectives import MASK, SEPARATOR, START
 
@@ -91,13 +91,13 @@ class Pretrained(Tokenizer):
 
     @functools.cached_property
     def pieces(self) -> tuple[str, ...]:
-        return library.pieces(self._plain, self.vocab_size)
+        return trained.pieces(self._plain, self.vocab_size)
 
     def encode(self, text: str) -> list[int]:
-        return library.encode(self._plain, text)
+        return trained.encode(self._plain, text)
 
     def encode_all(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
-        yield from library.encode_all(self._plain, texts)
+        yield from trained.encode_all(self._plain, texts)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids; where the frame of a text is around them, it is left out."""

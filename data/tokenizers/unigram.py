@@ -7,13 +7,13 @@ from typing import Any
 
 from data.tokenizer_base import with_end
 from data.tokenizers.byte_pairs import PATTERN, room_for_bytes
-from data.tokenizers.library import Library
+from data.tokenizers.trained import Trained
 from data.tokenizers.training import Texts, most_frequent
 
 NEVER = -1e4  # log-probability of what no text is to be read as
 
 
-class Unigram(Library):
+class Unigram(Trained):
     """Pieces of words with their blanks. Nothing is lost.
 
     Blanks are kept as they are, not written as U+2581, and text is not normalised; a character that

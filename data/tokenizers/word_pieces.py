@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from data.tokenizer_base import with_end
-from data.tokenizers.library import Library
+from data.tokenizers.trained import Trained
 from data.tokenizers.training import Texts, most_frequent
 from transformer.errors import ConfigError
 
 UNKNOWN, GOES_ON = '[UNK]', '##'
 
 
-class WordPieces(Library):
+class WordPieces(Trained):
     """Words and parts of words; '##' is before a part that goes on.
 
     Text is lost by design: white space becomes one blank, control characters go, with `lowercase`

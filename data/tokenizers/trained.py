@@ -11,7 +11,7 @@ from data.tokenizer_base import Tokenizer, clean
 from data.tokenizers import batches
 
 
-class Library(Tokenizer):
+class Trained(Tokenizer):
     """A tokenizer trained here by the library.
 
     Args:
@@ -38,7 +38,7 @@ class Library(Tokenizer):
     def decode(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode([int(i) for i in ids], skip_special_tokens=False)
 
-    def with_special(self, names: Sequence[str]) -> 'Library':
+    def with_special(self, names: Sequence[str]) -> 'Trained':
         made = type(self._tokenizer).from_str(self.to_json())
         made.add_special_tokens(list(names))
         return type(self)(made)
