@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import pickle
 import time
 
 import numpy as np
@@ -299,3 +300,10 @@ def test_tiktoken_that_is_damaged(tiktoken, tmp_path):
         path.write_text(json.dumps(good | change))
         with pytest.raises(UserError, match='tokenizer.json is damaged'):
             tokenizers.load(path)
+
+
+def test_a_copy_of_tiktoken_for_a_worker_is_the_same(tiktoken):
+    tokenizer = made('tiktoken:tiny')
+    copy = pickle.loads(pickle.dumps(tokenizer))
+    assert tokenizers.digest(copy) == tokenizers.digest(tokenizer)
+    assert copy.encode('the walk<|endoftext|>') == tokenizer.encode('the walk<|endoftext|>')

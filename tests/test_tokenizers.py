@@ -1,5 +1,6 @@
 """Tokenizers that are trained on the data; those of others are in `test_tokenizer_files`."""
 
+import pickle
 import subprocess
 import sys
 
@@ -232,3 +233,13 @@ def test_damaged_tokenizer(tmp_path, content):
         tokenizers.load(path)
     with pytest.raises(UserError, match='there is no tokenizer at'):
         tokenizers.load(tmp_path / 'other.json')
+
+
+@pytest.mark.parametrize('kind', VOCAB)
+def test_a_copy_for_a_worker_is_the_same(kind):
+    tokenizer = made(kind)
+    copy = pickle.loads(pickle.dumps(tokenizer))
+    assert tokenizers.digest(copy) == tokenizers.digest(tokenizer)
+    text = TEXTS[0] if kind == 'characters' else 'abc<|endoftext|>main'
+    assert copy.encode(text) == tokenizer.encode(text)
+    assert tokenizer.end not in copy.encode(text)
