@@ -24,6 +24,8 @@ class OptimizerConfig:
       b1, b2, eps: Adam's.
       weight_decay: pull towards zero, on matrices only.
       clip: largest global gradient norm; 0 means no clipping.
+      offload: whether the moments wait in the host's memory between updates: room on the device for
+        the time that copying them takes.
     """
 
     warmup: float = 0.05
@@ -33,17 +35,28 @@ class OptimizerConfig:
     eps: float = 1e-8
     weight_decay: float = 0.1
     clip: float = 1.0
+    offload: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """`config.mesh`: devices along each axis; -1 is what is left, at most once."""
+    """`config.mesh`: devices along each axis; -1 is what is left, at most once.
+
+    Attributes:
+      data: copies; each works on its rows of the batch.
+      fsdp: rows, and parts of every parameter and of the optimizer state, arxiv.org/abs/1910.02054.
+      tensor: heads, hidden units, the vocabulary, https://arxiv.org/abs/1909.08053.
+      context: parts of every sequence, https://arxiv.org/abs/2310.01889.
+      expert: rows, and experts, https://arxiv.org/abs/2006.16668.
+      stage: layers; microbatches flow through them, https://arxiv.org/abs/1811.06965.
+    """
 
     data: int = -1
     fsdp: int = 1
     tensor: int = 1
     context: int = 1
     expert: int = 1
+    stage: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +99,9 @@ class Experiment:
       seed: of the parameters, the data order and dropout.
       steps: optimizer updates.
       batch_size: sequences per step, over all devices and microbatches.
-      accumulation: microbatches per step, one after the other.
+      accumulation: microbatches per step, one after the other; in a pipeline (`mesh.stage`) they
+        follow each other through the stages.
+      rounds: groups of layers that each stage of a pipeline holds; more of them leave fewer idle.
       context: T, tokens per sequence; S, tokens per source sequence, of an encoder-decoder.
       target_context: T, tokens per target sequence of an encoder-decoder; 0 means what the
         objective needs.
@@ -96,7 +111,10 @@ class Experiment:
         counted; otherwise it ends the run.
       dtype: of activations: 'auto' (bfloat16 on TPUs and GPUs, float32 on CPUs), 'float32' or
         'bfloat16'. Parameters and optimizer state are float32.
-      remat: what the backward pass recomputes: 'none', 'dots' (keeps matrix products), 'full'.
+      remat: what the backward pass recomputes, from nothing to everything, `stack.REMAT`: 'none',
+        'dots' (keeps matrix products), 'minimal' (keeps what each branch of a block returns),
+        'full' (keeps what each repeat of the pattern reads); 'offload' keeps what 'minimal' keeps,
+        but in the host's memory.
       unroll: layers per step of the scan over depth; 0 means all on a CPU and 1 elsewhere.
       compilation_cache: directory of compiled programs; 'auto' is one below the user's cache
         directory, '' means none.
@@ -108,6 +126,7 @@ class Experiment:
     steps: int = 1000
     batch_size: int = 16
     accumulation: int = 1
+    rounds: int = 1
     context: int = 256
     target_context: int = 0
     learning_rate: float = 1e-3
@@ -131,7 +150,7 @@ class Experiment:
 
     def __post_init__(self):
         d, o = self.data, self.optimizer
-        for name in ('steps', 'batch_size', 'accumulation', 'context'):
+        for name in ('steps', 'batch_size', 'accumulation', 'context', 'rounds'):
             _require(name, getattr(self, name), getattr(self, name) > 0, 'a whole number above 0')
         for name in (
             'seed',

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from transformer import losses, optim, sharding
+from transformer import losses, optim, sharding, summary
 from transformer.experiment import Experiment
 
 
@@ -49,10 +49,12 @@ def init_fn(model: Any, tx: optax.GradientTransformation) -> Callable[[jax.Array
     return init
 
 
-def abstract_state(init: Callable, tx: optax.GradientTransformation, mesh: Mesh) -> TrainState:
-    """Shapes, types and layout of the state, without making it."""
+def abstract_state(
+    init: Callable, tx: optax.GradientTransformation, mesh: Mesh, offload: bool = False
+) -> TrainState:
+    """Shapes, types and layout of the state, without making it; `sharding.state_shardings`."""
     shapes = jax.eval_shape(init, jax.random.key(0))
-    shardings = sharding.state_shardings(shapes, tx, mesh)
+    shardings = sharding.state_shardings(shapes, tx, mesh, offload)
     return jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
     )
@@ -87,10 +89,12 @@ def train_step_fn(
     """
     rate = optim.schedule(experiment)
     smoothing = experiment.objective.smoothing
+    dtype = next(iter(summary.stacks(model.config).values()))[0].dtype
 
     def loss_fn(params, batch, rows_B, key):
-        scores, aux = model.apply(
-            {'params': params}, batch, rows_B, True, rngs={'dropout': key}, method='forward'
+        used = {'params': sharding.at_use(params, dtype)}
+        scores, aux = sharding.apply(
+            model, used, batch, rows_B, True, rngs={'dropout': key}, method='forward'
         )
         weights = batch['weights']
         loss, nats_B = losses.cross_entropy(scores, batch['targets'], weights, smoothing)
@@ -124,14 +128,17 @@ def train_step_fn(
         scale = 1 / jnp.maximum(tokens, 1)
         loss, grads = nats_AB.sum() * scale, jax.tree.map(lambda g: g * scale, grads)
         grad_norm = optax.tree.norm(grads)
-        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        moments = state.opt_state
+        if experiment.optimizer.offload:
+            moments = sharding.on_device(moments)
+        updates, opt_state = tx.update(grads, moments, state.params)
         params = optax.apply_updates(state.params, updates)
         skipped = state.skipped
         if experiment.skip_nonfinite:
             finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
             keep = lambda new, old: jnp.where(finite, new, old)  # noqa: E731
             params = jax.tree.map(keep, params, state.params)
-            opt_state = jax.tree.map(keep, opt_state, state.opt_state)
+            opt_state = jax.tree.map(keep, opt_state, moments)
             skipped += ~finite
         metrics = {
             'loss': loss,
@@ -153,8 +160,13 @@ def train_step_fn(
 def jit_train_step(train_step: Callable, shardings: Any, mesh: Mesh) -> Callable:
     """`train_step` compiled for the mesh: the state's layout is pinned, its memory reused."""
     whole = NamedSharding(mesh, PartitionSpec())
+
+    def on_mesh(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # in force while it is traced
+            return train_step(state, batch)
+
     return jax.jit(
-        train_step,
+        on_mesh,
         in_shardings=(shardings, None),  # a batch lies as `sharding.put_batch` puts it
         out_shardings=(shardings, whole),
         donate_argnums=0,

@@ -1,0 +1,47 @@
+"""What mathematics needs to know of the mesh in force (`jax.set_mesh`): which axes split what.
+
+Model code never names devices. Where XLA cannot split an operation by itself, or would gather what
+need not be gathered, the operation in `ops/` maps itself over the mesh (`jax.shard_map`) by what it
+finds here; without a mesh, or where nothing divides, it runs as it is.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.sharding import AxisType
+
+ROWS = ('data', 'fsdp', 'expert')  # axes that split the rows of a batch
+HEADS = ('tensor',)  # ... heads, hidden units, the vocabulary
+CONTEXT = 'context'  # ... the places of a sequence
+
+
+def ways() -> dict[str, int]:
+    """Size of each axis, above 1, of the mesh in force that XLA still splits; {} without a mesh.
+
+    Inside `shard_map` over some axes these are no longer among them.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    return {
+        axis: mesh.shape[axis]
+        for axis, kind in zip(mesh.axis_names, mesh.axis_types)
+        if kind != AxisType.Manual and mesh.shape[axis] > 1
+    }
+
+
+def dividing(axes: tuple[str, ...], size: int) -> tuple[str, ...] | None:
+    """Those of `axes` in force, if together they split `size` evenly; None if nothing is split."""
+    found = ways()
+    axes = tuple(axis for axis in axes if axis in found)
+    product = math.prod(found[axis] for axis in axes)
+    return axes if axes and size % product == 0 else None
+
+
+def mapped(f: Callable, in_specs: Any, out_specs: Any) -> Callable:
+    """`f` on each device's own part, over all axes that XLA still splits: `jax.shard_map`."""
+    mesh = jax.sharding.get_abstract_mesh()
+    axes = {a for a, kind in zip(mesh.axis_names, mesh.axis_types) if kind != AxisType.Manual}
+    return jax.shard_map(
+        f, in_specs=in_specs, out_specs=out_specs, axis_names=axes, check_vma=False
+    )

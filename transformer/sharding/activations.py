@@ -1,0 +1,88 @@
+"""Where activations lie: constraints at the boundaries of blocks, put there from outside.
+
+Flax modules know no mesh. A method interceptor constrains what some of them return; between these
+places XLA decides.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+from jax.sharding import PartitionSpec
+
+from transformer import paths
+from transformer.blocks import Block
+from transformer.embed import Embed, Tokens
+from transformer.heads import MaskedHead, TokenHead
+from transformer.ops import partition
+from transformer.patches import Patches
+from transformer.sharding.rules import param_specs
+
+# What a module returns -> mesh axes of [B, T, last]. Outside pipelines `stage` splits rows too.
+ROWS = (*partition.ROWS, 'stage')
+RESULTS = {
+    Tokens: (ROWS, (partition.CONTEXT,), ()),
+    Embed: (ROWS, (partition.CONTEXT,), ()),
+    Patches: (ROWS, (partition.CONTEXT,), ()),
+    Block: (ROWS, (partition.CONTEXT,), ()),
+    TokenHead: (ROWS, (partition.CONTEXT,), partition.HEADS),
+    MaskedHead: (ROWS, (partition.CONTEXT,), partition.HEADS),
+}
+
+
+def apply(model: nn.Module, variables: Any, *args, **kwargs) -> Any:
+    """`model.apply`, with activations constrained to the mesh in force; the same without one."""
+    if not partition.ways():
+        return model.apply(variables, *args, **kwargs)
+    with nn.intercept_methods(_intercept):
+        return model.apply(variables, *args, **kwargs)
+
+
+def _intercept(next_fun, args, kwargs, context):
+    found = next_fun(*args, **kwargs)
+    axes = RESULTS.get(type(context.module)) if context.method_name == '__call__' else None
+    if axes is None:
+        return found
+    if isinstance(found, tuple):
+        return constrained(found[0], axes), *found[1:]
+    return constrained(found, axes)
+
+
+def constrained(x: jax.Array, axes: tuple[tuple[str, ...], ...]) -> jax.Array:
+    """`x` laid along the axes in force; an axis of it that they do not divide stays whole."""
+    spec = []
+    for size, along in zip(x.shape, axes):
+        # The first axes alone where all together do not divide.
+        shorter = (along[:n] for n in range(len(along), 0, -1))
+        spec.append(next(filter(None, (partition.dividing(a, size) for a in shorter)), None))
+    if not any(spec) and not partition.ways():
+        return x
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(*spec))
+
+
+def at_use(params: Any, dtype: str) -> Any:
+    """The parameters as the model is to read them: those outside the scans gathered over `fsdp`.
+
+    A table of tokens is read by its rows, where XLA would rather move activations than the table.
+    What lies below a scan over depth is gathered layer by layer, by XLA.
+
+    Args:
+      dtype: of activations; tables of tokens are gathered in it.
+    """
+    if not partition.ways():
+        return params
+    specs = param_specs(params, jax.sharding.get_abstract_mesh())
+    used = []
+    for path, x, spec in zip(paths.names(params), *map(jax.tree.leaves, (params, specs))):
+        if '/repeat/' not in path and '/shared/' not in path:
+            x = x.astype(dtype) if path in ('tokens/table', 'head/kernel') else x
+            x = jax.lax.with_sharding_constraint(x, PartitionSpec(*map(_whole, spec)))
+        used.append(x)
+    return jax.tree.unflatten(jax.tree.structure(params), used)
+
+
+def _whole(axis: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+    """An entry of a spec without `fsdp`."""
+    if isinstance(axis, tuple):
+        return tuple(a for a in axis if a != 'fsdp') or None
+    return None if axis == 'fsdp' else axis
