@@ -1,8 +1,6 @@
 """The update: microbatches, dropout, skipping, decay, and a mesh change nothing but speed."""
 
 import functools
-import json
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +10,7 @@ import pytest
 
 from tests import tiny
 from transformer import optim, paths, sharding, step
-from transformer.errors import ConfigError
 from transformer.experiment import MeshConfig
-from transformer.hf import architecture, pretrained
 from transformer.restore import build_model
 
 # `test_family.py` has the others.
@@ -79,18 +75,6 @@ def test_mesh_changes_no_loss_and_no_gradient(axes):
     _, shardings, _ = compiled(experiment, SGD, **axes)
     for x, layout in zip(jax.tree.leaves(spread.params), jax.tree.leaves(shardings.params)):
         assert x.sharding.is_equivalent_to(layout, x.ndim)
-
-
-def test_fsdp_and_tensor_split_the_state():
-    experiment = tiny.experiment()
-    model, tx = build_model(experiment, tiny.VOCAB), optim.make(experiment)
-    mesh = mesh_of(data=1, fsdp=4, tensor=2)
-    state = step.abstract_state(step.init_fn(model, tx), tx, mesh)
-    up = state.params['stack']['repeat']['block_0']['mlp']['up']['kernel']
-    assert up.sharding.shard_shape(up.shape) == (3, 32 // 4, 96 // 2)
-    moments = [x for x in jax.tree.leaves(state.opt_state) if x.shape == up.shape]
-    assert len(moments) == 4  # two each for up and gate
-    assert all(x.sharding == up.sharding for x in moments)
 
 
 def test_microbatches_change_no_gradient():
@@ -255,16 +239,6 @@ def test_golden_loss_of_twenty_steps():
 GOLDEN = [3.693124, 2.164712, 1.399334]
 
 
-def test_a_batch_is_described_as_it_will_lie():
-    mesh = mesh_of(**MESHES[1])
-    for name in ('llama', 'bart', 'vit'):
-        batch = tiny.batch_for(tiny.member(name), A=2)
-        described = step.abstract_batch(batch, mesh)
-        for key, x in sharding.put_batch(batch, mesh).items():
-            assert (described[key].shape, described[key].dtype) == (x.shape, x.dtype)
-            assert described[key].sharding == x.sharding
-
-
 # The optimizer
 
 
@@ -321,88 +295,3 @@ def test_clipping_bounds_the_update():
 
     free, clipped = jax.jit(lambda: (second(0.0), second(1e-3)))()
     assert not np.allclose(free, clipped)
-
-
-# Meshes and rules
-
-
-@pytest.mark.parametrize(
-    ('axes', 'field', 'accepted'),
-    [
-        ({'data': 3}, 'mesh.data', 'the 8 devices here'),
-        ({'fsdp': 16}, 'mesh.fsdp', 'the 8 devices'),
-        ({'data': 2, 'fsdp': 2}, 'mesh.data', r'data 2 \* fsdp 2 = 4'),
-        ({'fsdp': -1}, 'mesh.fsdp', 'one axis only'),
-        ({'tensor': 0}, 'mesh.tensor', 'above 0'),
-        ({'data': 1, 'expert': 8}, 'mesh.expert', 'config.model.experts=0'),
-    ],
-)
-def test_meshes_that_do_not_fit(axes, field, accepted):
-    with pytest.raises(ConfigError, match=accepted) as raised:
-        sharding.make_mesh(MeshConfig(**axes))
-    assert raised.value.field == field
-
-
-def test_experts_lie_along_their_axis():
-    mesh = sharding.make_mesh(MeshConfig(data=1, fsdp=2, expert=4), experts=4)
-    params = tiny.shapes(tiny.member('mixtral'))
-    specs = sharding.param_specs(params, mesh)
-    kernel = specs['stack']['repeat']['block_0']['mlp']['experts_up']['kernel']
-    assert kernel == jax.sharding.PartitionSpec('stage', 'expert', 'fsdp', 'tensor')
-    mesh = sharding.make_mesh(MeshConfig(data=1, expert=8), experts=4)
-    with pytest.raises(ConfigError, match='divisor of 4.*experts_') as raised:
-        sharding.param_specs(params, mesh)
-    assert raised.value.field == 'mesh.expert'
-
-
-def test_batches_that_cannot_be_dealt_out():
-    mesh = sharding.make_mesh(MeshConfig())
-    with pytest.raises(ConfigError, match='multiple of 8 .* such as 8 or 16'):
-        sharding.check_batch(12, 1, 16, mesh)
-    with pytest.raises(ConfigError, match='multiple of 16 .* 2 microbatches'):
-        sharding.check_batch(24, 2, 16, mesh)
-    mesh = sharding.make_mesh(MeshConfig(data=1, context=8))
-    with pytest.raises(ConfigError, match='multiple of config.mesh.context=8'):
-        sharding.check_batch(8, 1, 12, mesh)
-
-
-def test_heads_that_the_tensor_axis_does_not_divide():
-    with pytest.raises(ConfigError, match='divisor of .*mixer/key/kernel'):
-        compiled(tiny.experiment(), data=1, tensor=8)
-
-
-def test_every_rule_is_used_and_every_parameter_ruled():
-    """Over all families and the choices of decoders, no rule of layout or decay is idle."""
-    variants = [{}, {'positions': 'learned', 'bias': True, 'tied': False, 'norm': 'layernorm'}]
-    variants += [{'positions': 't5'}, {'embed_norm': True, 'experts': 2, 'bias': True}]
-    models = [*map(tiny.member, tiny.FAMILIES), *(tiny.model(**options) for options in variants)]
-    fixtures = Path(__file__).parent / 'hf' / 'fixtures'
-    for name in ('deit/taught', 'mamba/biases', 'switch/capacity'):  # what only these have
-        values = json.loads((fixtures / name / 'config.json').read_text())
-        values |= {'router_bias': True} if name == 'switch/capacity' else {}
-        made = architecture.read(values)
-        models.append(made.model(pretrained.sizes(made, 'float32')))
-    idle_layout = {pattern for pattern, *_ in sharding.RULES}
-    idle_decay = {pattern for pattern, _ in optim.DECAY}
-    for model in models:
-        params = tiny.shapes(model)
-        for idle, rules in ((idle_layout, sharding.RULES), (idle_decay, optim.DECAY)):
-            chosen = paths.match([(p, p) for p, *_ in rules], params, all_used=False)
-            idle -= set(jax.tree.leaves(chosen))
-        sharding.param_specs(params, mesh_of())  # every rule has as many axes as the parameter
-    assert not idle_layout
-    assert not idle_decay
-
-
-def test_path_rules_refuse_what_they_do_not_cover():
-    tree = {'a': {'kernel': 0}, 'b': 1}
-    rules = [(r'a/kernel', 'x'), (r'b', 'y')]
-    assert paths.match(rules, tree) == {'a': {'kernel': 'x'}, 'b': 'y'}
-    with pytest.raises(ValueError, match="no rule matches parameter 'b'"):
-        paths.match(rules[:1], tree)
-    with pytest.raises(ValueError, match="rule 'c' matches no parameter"):
-        paths.match([*rules, ('c', 'z')], tree)
-    with pytest.raises(ValueError, match="no rule matches parameter 'a/kernel'"):
-        paths.match([('kernel', 'x'), ('b', 'y')], tree)  # patterns are anchored
-    with pytest.raises(ValueError, match='has shape'):
-        sharding.param_specs({'tokens': {'table': jnp.zeros((2, 3, 4))}}, mesh_of())

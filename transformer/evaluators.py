@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from transformer import losses, text_metrics
+from transformer import losses, sharding, text_metrics
 from transformer.objectives import Objective
 from transformer.prefetch import Ahead
 
@@ -46,7 +46,7 @@ class Scores:
 
         def sums(params, batch):
             one = jax.tree.map(lambda x: x[0], batch)
-            scores, _ = model.apply({'params': params}, one, method='forward')
+            scores, _ = sharding.apply(model, {'params': params}, one, method='forward')
             weights, targets = one['weights'], one['targets']
             guesses = scores.argmax(-1)
             _, nats_B = losses.cross_entropy(scores, targets, weights)
@@ -65,7 +65,8 @@ class Scores:
 
         self._mesh, self._classes, self._objective = mesh, classes, objective
         self._sources = tuple(sources)
-        self._sums = jax.jit(sums, in_shardings=(param_shardings, None), out_shardings=whole)
+        layout = {'in_shardings': (param_shardings, None), 'out_shardings': whole}
+        self._sums = jax.jit(sharding.under(mesh, sums), **layout)
 
     def __call__(self, params: Any, batches: Iterable, text_bytes: int = 0) -> Iterator:
         """Yields (name, value); last the number of targets, `tokens` or `examples`, and of sources.

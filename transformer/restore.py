@@ -1,6 +1,8 @@
 """A trained model from its work directory, for everything that is not training."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,12 @@ class Restored:
 
 
 def build_model(
-    experiment: Experiment, vocab: int = 0, classes: int = 0, target: int = 0, decode: bool = False
+    experiment: Experiment,
+    vocab: int = 0,
+    classes: int = 0,
+    target: int = 0,
+    decode: bool = False,
+    platform: str = '',
 ) -> Any:
     """The model that an experiment describes.
 
@@ -46,17 +53,19 @@ def build_model(
       classes: of the data, if they have any.
       target: longest target of an encoder-decoder, where the experiment leaves it to the objective.
       decode: whether it is to write text: some attention backends cannot.
+      platform: where it is to run: 'cpu', 'gpu' or 'tpu'; '' means here.
     """
+    platform = platform or jax.default_backend()
     sizes = Sizes(
         vocab=vocab,
         context=experiment.context,
         target_context=experiment.target_context or target,
         head=experiment.objective.HEAD,
         classes=classes,
-        dtype=hardware.resolve_dtype(experiment.dtype),
+        dtype=hardware.resolve_dtype(experiment.dtype, platform),
         remat=experiment.remat,
-        unroll=hardware.resolve_unroll(experiment.unroll),
-        platform=jax.default_backend(),
+        unroll=hardware.resolve_unroll(experiment.unroll, platform),
+        platform=platform,
         prefix=experiment.objective.kind == 'prefix',
         decode=decode,
     )
@@ -80,17 +89,17 @@ def load(directory: Path, digest: str | None, checkpoint: str) -> Restored:
         raise UserError(f'--workdir={directory} holds no checkpoint yet')
     checkpoints = Checkpoints(folder, read_only=True, report=workdir.warn)
     step = _choose(checkpoints, checkpoint, directory)
-    mesh = _any_mesh(experiment)
     task = workdir.read_task(directory)
     shape = task['vocab'], len(task['classes']), task['target_context']
-    built = build_model(experiment, *shape)
-    writer = build_model(experiment, *shape, decode=True)
+    # Stages become parts: only training has microbatches that flow through a pipeline.
+    plain = dataclasses.replace(experiment, mesh=_without_stages(experiment.mesh))
+    built = build_model(plain, *shape)
+    writer = build_model(plain, *shape, decode=True)
     abstract = jax.eval_shape(
         lambda key: built.init(key, built.example(), method='forward')['params'], jax.random.key(0)
     )
-    shardings = jax.tree.map(
-        lambda spec: jax.sharding.NamedSharding(mesh, spec), sharding.param_specs(abstract, mesh)
-    )
+    mesh, specs = _laid_out(plain, abstract, task['target_context'])
+    shardings = jax.tree.map(lambda spec: jax.sharding.NamedSharding(mesh, spec), specs)
     abstract = jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, shardings
     )
@@ -103,12 +112,30 @@ def load(directory: Path, digest: str | None, checkpoint: str) -> Restored:
     return Restored(experiment, built, writer, classes, params, shardings, mesh, meta['step'], loss)
 
 
-def _any_mesh(experiment: Experiment) -> Mesh:
-    """The mesh of the run, or plain copies where these devices cannot form it."""
-    try:
-        return sharding.make_mesh(experiment.mesh, experiment.model.experts)
-    except ConfigError:
-        return sharding.make_mesh(MeshConfig())
+def _without_stages(mesh: MeshConfig) -> MeshConfig:
+    """The stages' devices along `fsdp`."""
+    if mesh.stage == -1 or mesh.fsdp == -1:
+        return dataclasses.replace(mesh, stage=1, fsdp=-1)
+    return dataclasses.replace(mesh, stage=1, fsdp=mesh.fsdp * mesh.stage)
+
+
+def _meshes(experiment: Experiment) -> Iterator[Mesh]:
+    """The mesh of the run, then others that these devices may form: parts, copies, one device."""
+    for config in (experiment.mesh, MeshConfig(data=1, fsdp=-1), MeshConfig()):
+        with contextlib.suppress(ConfigError):
+            yield sharding.make_mesh(config, experiment.model.experts)
+    yield sharding.make_mesh(MeshConfig(data=1), devices=jax.devices()[:1])
+
+
+def _laid_out(experiment: Experiment, params: Any, target: int) -> tuple[Mesh, Any]:
+    """The first mesh that divides both the parameters and the batches, and a spec for each."""
+    e = experiment
+    for mesh in _meshes(e):
+        with contextlib.suppress(ConfigError):
+            for length in (e.context, target):
+                sharding.check_batch(e.batch_size, e.accumulation, length, mesh)
+            return mesh, sharding.param_specs(params, mesh)
+    raise AssertionError('one device divides everything')
 
 
 def _choose(checkpoints: Checkpoints, wanted: str, directory: Path) -> int | None:

@@ -161,12 +161,8 @@ def jit_train_step(train_step: Callable, shardings: Any, mesh: Mesh) -> Callable
     """`train_step` compiled for the mesh: the state's layout is pinned, its memory reused."""
     whole = NamedSharding(mesh, PartitionSpec())
 
-    def on_mesh(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # in force while it is traced
-            return train_step(state, batch)
-
     return jax.jit(
-        on_mesh,
+        sharding.under(mesh, train_step),
         in_shardings=(shardings, None),  # a batch lies as `sharding.put_batch` puts it
         out_shardings=(shardings, whole),
         donate_argnums=0,

@@ -7,7 +7,7 @@ splits heads, hidden units and the vocabulary; `stage` splits layers, a pipeline
 
 from transformer.sharding.activations import apply, at_use
 from transformer.sharding.batches import batch_spec, check_batch, put_batch, row_ways, rows_here
-from transformer.sharding.mesh import AXES, make_mesh
+from transformer.sharding.mesh import AXES, make_mesh, under
 from transformer.sharding.rules import RULES, param_specs
 from transformer.sharding.state import on_device, state_shardings
 
@@ -25,4 +25,5 @@ __all__ = [
     'row_ways',
     'rows_here',
     'state_shardings',
+    'under',
 ]

@@ -4,6 +4,7 @@ Flax modules know no mesh. A method interceptor constrains what some of them ret
 places XLA decides.
 """
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -28,6 +29,9 @@ RESULTS = {
     TokenHead: (ROWS, (partition.CONTEXT,), partition.HEADS),
     MaskedHead: (ROWS, (partition.CONTEXT,), partition.HEADS),
 }
+# The gradient of token vectors is summed into a table whose columns `fsdp` splits: columns are
+# exchanged for rows first, which is little, where XLA would gather all rows or sum whole tables.
+TOKENS_BACKWARD = (tuple(axis for axis in ROWS if axis != 'fsdp'), (partition.CONTEXT,), ('fsdp',))
 
 
 def apply(model: nn.Module, variables: Any, *args, **kwargs) -> Any:
@@ -44,20 +48,20 @@ def _intercept(next_fun, args, kwargs, context):
     if axes is None:
         return found
     if isinstance(found, tuple):
-        return constrained(found[0], axes), *found[1:]
-    return constrained(found, axes)
+        return jax.lax.with_sharding_constraint(found[0], _spec(found[0], axes)), *found[1:]
+    if type(context.module) is Tokens:
+        return _laid(found, _spec(found, axes), _spec(found, TOKENS_BACKWARD))
+    return jax.lax.with_sharding_constraint(found, _spec(found, axes))
 
 
-def constrained(x: jax.Array, axes: tuple[tuple[str, ...], ...]) -> jax.Array:
-    """`x` laid along the axes in force; an axis of it that they do not divide stays whole."""
+def _spec(x: jax.Array, axes: tuple[tuple[str, ...], ...]) -> PartitionSpec:
+    """`axes` as far as they are in force; an axis of `x` that they do not divide stays whole."""
     spec = []
     for size, along in zip(x.shape, axes):
-        # The first axes alone where all together do not divide.
+        # The first ones alone where all together do not divide.
         shorter = (along[:n] for n in range(len(along), 0, -1))
         spec.append(next(filter(None, (partition.dividing(a, size) for a in shorter)), None))
-    if not any(spec) and not partition.ways():
-        return x
-    return jax.lax.with_sharding_constraint(x, PartitionSpec(*spec))
+    return PartitionSpec(*spec)
 
 
 def at_use(params: Any, dtype: str) -> Any:
@@ -76,7 +80,8 @@ def at_use(params: Any, dtype: str) -> Any:
     for path, x, spec in zip(paths.names(params), *map(jax.tree.leaves, (params, specs))):
         if '/repeat/' not in path and '/shared/' not in path:
             x = x.astype(dtype) if path in ('tokens/table', 'head/kernel') else x
-            x = jax.lax.with_sharding_constraint(x, PartitionSpec(*map(_whole, spec)))
+            # Gradients are summed where they are to lie, instead of everywhere.
+            x = _laid(x, PartitionSpec(*map(_whole, spec)), spec)
         used.append(x)
     return jax.tree.unflatten(jax.tree.structure(params), used)
 
@@ -86,3 +91,20 @@ def _whole(axis: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
     if isinstance(axis, tuple):
         return tuple(a for a in axis if a != 'fsdp') or None
     return None if axis == 'fsdp' else axis
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _laid(x: jax.Array, forward: PartitionSpec, backward: PartitionSpec) -> jax.Array:
+    """`x` laid by `forward`, its gradient by `backward`."""
+    return jax.lax.with_sharding_constraint(x, forward)
+
+
+def _laid_forward(x, forward, backward):
+    return _laid(x, forward, backward), None
+
+
+def _laid_backward(forward, backward, _, grad):
+    return (jax.lax.with_sharding_constraint(grad, backward),)
+
+
+_laid.defvjp(_laid_forward, _laid_backward)

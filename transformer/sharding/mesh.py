@@ -1,8 +1,9 @@
 """The mesh: devices along named axes, so that those that talk most are neighbours."""
 
 import dataclasses
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -89,3 +90,14 @@ def _arranged(shape: tuple[int, ...], slices: int, devices: list[Any]) -> np.nda
     if devices[0].platform != 'tpu':  # in the order of processes
         return np.asarray(devices).reshape(shape)
     return mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+
+
+def under(mesh: Mesh, f: Callable) -> Callable:
+    """`f`, to be compiled, with the mesh in force while it is traced."""
+
+    @functools.wraps(f)
+    def on_mesh(*args, **kwargs):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return f(*args, **kwargs)
+
+    return on_mesh
