@@ -10,7 +10,7 @@ the references; `--save=FILE` keeps what it wrote.
 import json
 from pathlib import Path
 
-from transformer import cli, hardware
+from transformer import cli, hardware, launch
 
 
 def main() -> int:
@@ -24,7 +24,9 @@ def main() -> int:
     parser.add_argument('--length_penalty', type=float, default=0.6, help='of the beam search')
     parser.add_argument('--save', type=Path, metavar='FILE', help='generated targets, a line each')
     parser.add_argument('--json', action='store_true', help='prints one JSON object')
+    launch.add_flags(parser)
     flags, overrides = cli.parse(parser)
+    launch.start(flags)  # before anything touches a device
     if overrides:
         parser.error(f'--config.{next(iter(overrides))}: eval.py takes the config of the run')
 
@@ -33,7 +35,7 @@ def main() -> int:
 
     from data import feed, load
     from data import tokenizers as saved
-    from transformer import restore, terminal, workdir
+    from transformer import restore, sharding, terminal, workdir
     from transformer.errors import UserError
     from transformer.evaluators import Scores
     from transformer.experiment import Experiment
@@ -57,10 +59,11 @@ def main() -> int:
     if split is None:
         accepted = ', '.join(name for name, found in splits.items() if found is not None)
         raise UserError(f'--split={flags.split}: accepted: {accepted} (config.data.test_split)')
-    ways = run.mesh.shape['data'] * run.mesh.shape['fsdp']
+    ways = sharding.row_ways(run.mesh)
     local = -(-experiment.batch_size // experiment.accumulation // ways) * ways
     scores = Scores(run.model, objective, run.classes, run.mesh, run.param_shardings, rows.sources)
-    batches = feed.eval_batches(split, batch_size=local)
+    here = sharding.rows_here(run.mesh, local)
+    batches = feed.eval_batches(split, batch_size=local, rows=here)
     with jax.set_mesh(run.mesh):  # some attention kernels ask for it
         values = dict(scores(run.params, batches, split.text_bytes))
     if objective.kind == 'seq2seq':
@@ -89,7 +92,7 @@ def writes(objective, flags, parser):
                 parser.error(f'--{name}: a model of objective {objective.kind!r} writes no targets')
         return None
     text_metrics.bleu(['a'], ['a'])  # or says what is to be installed
-    if flags.save:
+    if flags.save and launch.here().leads:
         try:
             flags.save.touch()
         except OSError as error:
@@ -110,7 +113,7 @@ def written(run, objective, tokenizer, pairs, how, save: Path | None) -> dict:
         chosen = order[start : start + 64]
         for i, answer in zip(chosen, respond(speaker, [pairs[i][0] for i in chosen])):
             answers[i] = ' '.join(answer.split())
-    if save:
+    if save and launch.here().leads:
         save.write_text(''.join(f'{answer}\n' for answer in answers), encoding='utf-8')
     return dict(generated(answers, [target for _, target in pairs], objective.lowercase))
 

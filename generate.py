@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from transformer import cli, hardware
+from transformer import cli, hardware, launch
 
 
 def main() -> int:
@@ -40,7 +40,9 @@ def main() -> int:
     add('--length_penalty', type=float, default=0.6, help='of the beam search (0.6)')
     add('--seed', type=int, default=0, help='the same seed gives the same text')
     add('--json', action='store_true', help='prints one JSON object a prompt')
+    launch.add_flags(parser)
     flags, overrides = cli.parse(parser)
+    launch.start(flags)  # before anything touches a device
     if overrides:
         parser.error(f'--config.{next(iter(overrides))}: generate.py takes the config of the run')
 

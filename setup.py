@@ -44,6 +44,7 @@ setuptools.setup(
             'sentencepiece>=0.2',
             'tiktoken>=0.7',
             'fsspec>=2024.6',
+            'jax[tpu]>=0.10.2; sys_platform == "linux" and platform_machine == "x86_64"',
         ],
         'hf': ['huggingface_hub>=0.34'],
         'eval': ['sacrebleu>=2.4'],

@@ -8,14 +8,16 @@ The same command again goes on from the last checkpoint. Ctrl-C and SIGTERM save
 import contextlib
 from pathlib import Path
 
-from transformer import cli, hardware
+from transformer import cli, hardware, launch
 
 
 def main() -> int:
     parser = cli.parser(__doc__)
     cli.add_config(parser)
     parser.add_argument('--workdir', required=True, type=Path, help='where everything is kept')
+    launch.add_flags(parser)
     flags, overrides = cli.parse(parser)
+    launch.start(flags)  # before anything touches a device
     if not flags.config:
         parser.error('--config is required, such as --config=configs/quickstart.py')
     config = cli.load_config(flags.config)
@@ -30,7 +32,12 @@ def main() -> int:
     from transformer.experiment import Experiment
 
     experiment = Experiment.from_config(config)
-    with workdir.opened(flags.workdir) as directory, contextlib.ExitStack() as cleanup:
+    launch.check_same(workdir.common(config))
+    with (
+        workdir.opened(flags.workdir) as directory,
+        contextlib.ExitStack() as cleanup,
+        launch.guard(),
+    ):
         return train(experiment, config, directory, cleanup)
 
 
@@ -71,7 +78,7 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     from transformer.restore import build_model
     from transformer.sampling import Sampling
 
-    began = time.monotonic()
+    pod, began = launch.here(), time.monotonic()
     absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax and TFDS talk a lot
     hardware.enable_compilation_cache(experiment.compilation_cache)
 
@@ -80,9 +87,9 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     mesh = sharding.make_mesh(experiment.mesh, experiment.model.experts)
     sharding.check_batch(experiment.batch_size, experiment.accumulation, experiment.context, mesh)
     cleanup.enter_context(jax.set_mesh(mesh))  # some attention kernels ask for it
-    begun = workdir.has_checkpoint(directory)
+    begun = pod.broadcast(workdir.has_checkpoint(directory))
     initial.refuse_imported(directory)
-    for change in workdir.save_config(directory, config):
+    for change in workdir.save_config(directory, config) if pod.leads else ():
         print(f'changed since the last start: {change}')
 
     ################################################################################
@@ -93,7 +100,9 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
         own = tokenizers.load(directory / workdir.TOKENIZER)
     loaded = load.load(experiment, own)
     tokenizer, rows = loaded.tokenizer, loaded.feed
-    if tokenizer and not begun:
+    digests = {'the tokenizer': tokenizers.digest(tokenizer), 'the training data': rows.digest}
+    launch.check_same(digests)
+    if tokenizer and not begun and pod.leads:
         workdir.write_atomically(directory / workdir.TOKENIZER, tokenizer.to_json())
     vocab = tokenizer.vocab_size if tokenizer else 0
     print(f'data           {rows.name}: {rows.summary}')
@@ -128,7 +137,8 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
         if experiment.init:
             params, fresh = initial.params(experiment, model, state.params, rows.classes)
             state = state.replace(params=params)
-            initial.keep_original(experiment.init, directory)
+            if pod.leads:
+                initial.keep_original(experiment.init, directory)
             print(f'start          from {experiment.init}; fresh: {", ".join(fresh) or "nothing"}')
     else:
         state, meta = restored
@@ -136,12 +146,14 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
         workdir.check_same('tokenizer', tokenizers.digest(tokenizer), meta['tokenizer'])
         workdir.check_same('training data', rows.digest, meta['data']['digest'])
         print(f'resumed        from step {start}')
-    workdir.save_task(directory, vocab, rows.classes, target)
+    if pod.leads:
+        workdir.save_task(directory, vocab, rows.classes, target)
     writer = Writer(directory, experiment.log, start, config.to_dict())
     cleanup.callback(writer.close)
 
     ################################################################################
     # Compile, and say what is about to happen.
+    local = experiment.batch_size // experiment.accumulation
     batches = feed.train_batches(
         rows,
         batch_size=experiment.batch_size,
@@ -149,6 +161,7 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
         first=start,
         prefetch=experiment.data.prefetch,
         workers=experiment.data.workers,
+        rows=sharding.rows_here(mesh, local),
     )
     cleanup.callback(batches.close)
     ready = cleanup.enter_context(prefetch.Ahead(batches, mesh))
@@ -163,8 +176,8 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     scores = Scores(model, objective, rows.classes, mesh, shardings.params, rows.sources)
 
     def evaluate(params) -> dict[str, float]:
-        local = experiment.batch_size // experiment.accumulation
-        held_out = feed.eval_batches(rows.validation, batch_size=local)
+        here = sharding.rows_here(mesh, local)
+        held_out = feed.eval_batches(rows.validation, batch_size=local, rows=here)
         return dict(scores(params, held_out, rows.validation.text_bytes))
 
     ################################################################################
@@ -179,7 +192,8 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     text = 0 if rows.sources else rows.train.text_bytes  # which share of a mixture is text
     bits = rows.train.predicted / math.log(2) / text if text else 0.0
     progress = terminal.progress(experiment.steps, start)
-    with signals.graceful() as stop, progress as (advance, say):
+    pod.stop.begin(start + 1)
+    with signals.graceful(pod.stop) as stop, progress as (advance, say):
 
         def settle(n: int, metrics: dict) -> None:
             """Reads the numbers of step n: stops at one that is not finite, logs, shows."""
@@ -237,8 +251,8 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
             if before is not None:
                 settle(*before)
             before = n, metrics
-            # Read once: a signal that comes after this line waits for the next step.
-            leaving = stop.signal is not None and n < experiment.steps
+            # Asked once: a signal that comes after this line waits for the next step.
+            leaving = stop.after(n) and n < experiment.steps
             if report.busy(n, experiment) or leaving:
                 settle(*before)
                 before = None
@@ -258,7 +272,8 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     # Numbers, a picture and samples.
     if start >= experiment.steps:
         print(f'the run is complete: step {start} of {experiment.steps}')
-    plots.loss_curve(writer.records, directory / 'loss.png', str(directory))
+    if pod.leads:
+        plots.loss_curve(writer.records, directory / 'loss.png', str(directory))
     few = 0 < rows.validation.text_bytes <= report.COMPRESSED_AT_MOST
     compared = ''.join(loaded.records('validation')).encode() if few else b''
     print(report.final(writer.records, compared, directory))

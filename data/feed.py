@@ -9,7 +9,6 @@ from typing import Any
 
 import absl.flags
 import grain
-import jax
 import numpy as np
 
 from data import encoders, objectives
@@ -168,10 +167,28 @@ def _digest(rows: Rows, classes: tuple[str, ...]) -> str:
     return hashlib.blake2b(named.encode(), digest_size=16).hexdigest()
 
 
-def train_rows(feed: Feed) -> grain.MapDataset:
-    """The rows of training by index."""
+def train_rows(feed: Feed, share: '_Share | None' = None) -> grain.MapDataset:
+    """The rows of training by index, or of a share of every batch."""
     count = sys.maxsize if feed.order.total is None else feed.order.total
-    return grain.MapDataset.range(count).map(Stream(feed.parts, feed.order, feed.seed))
+    places = grain.MapDataset.range(count)
+    if share is not None:
+        places = grain.MapDataset.range(share.size(count)).map(share)
+    return places.map(Stream(feed.parts, feed.order, feed.seed))
+
+
+class _Share:
+    """Where in the stream the rows at some places of every batch lie."""
+
+    def __init__(self, at: np.ndarray, batch_size: int):
+        self._at, self._batch_size = at, batch_size
+
+    def size(self, count: int) -> int:
+        """How many there are in the whole batches of `count` rows."""
+        return count // self._batch_size * len(self._at)
+
+    def __call__(self, index: int) -> int:
+        batch, place = divmod(index, len(self._at))
+        return batch * self._batch_size + int(self._at[place])
 
 
 def train_batches(
@@ -182,24 +199,23 @@ def train_batches(
     first: int,
     prefetch: int,
     workers: int = 0,
-    processes: int = 0,
-    process: int = 0,
+    rows: np.ndarray | None = None,
 ) -> Iterator[Batch]:
-    """This process's part of batch `first`, `first` + 1, ... without end: arrays [A, B, ...].
+    """Batch `first`, `first` + 1, ... without end: arrays [A, B, ...].
 
-    Process p of P holds rows p * B / P to (p + 1) * B / P of the batch. Where it begins costs
-    nothing: no batch before `first` is made.
+    Row b of microbatch a of batch n is example n A B + a B + b of the stream, whoever makes it.
+    Where it begins costs nothing: no batch before `first` is made.
 
     Args:
       prefetch: batches made ahead.
       workers: processes that make them; 0: a thread.
-      processes, process: as JAX has them, where `processes` is 0.
+      rows: those of a microbatch that are made, ascending (`sharding.rows_here`); None: all.
     """
-    if not processes:
-        processes, process = jax.process_count(), jax.process_index()
-    local = batch_size // processes
-    batches = train_rows(feed).batch(local)[first * processes + process :: processes]
-    batches = batches.map(_Shaped(accumulation, local // accumulation))
+    B = batch_size // accumulation
+    held = np.arange(B) if rows is None else rows
+    at = np.add.outer(B * np.arange(accumulation), held).reshape(-1)
+    batches = train_rows(feed, _Share(at, batch_size)).batch(len(at))[first:]
+    batches = batches.map(_Shaped(accumulation, len(held)))
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=prefetch)
     made = batches.to_iter_dataset(options)
     if workers:
@@ -242,19 +258,22 @@ class _Shaped:
         return {k: v.reshape(self._shape + v.shape[1:]) for k, v in batch.items()}
 
 
-def eval_batches(split: Split, *, batch_size: int) -> Iterator[Batch]:
-    """This process's part of a pass over the split, each row once: arrays [1, B, ...].
+def eval_batches(
+    split: Split, *, batch_size: int, rows: np.ndarray | None = None
+) -> Iterator[Batch]:
+    """A pass over the split, each row once: arrays [1, B, ...].
 
     The last rows are padding with weight 0.
+
+    Args:
+      rows: those of a batch that are made, ascending (`sharding.rows_here`); None: all.
     """
-    processes, process = jax.process_count(), jax.process_index()
-    local = batch_size // processes
+    held = range(batch_size) if rows is None else rows.tolist()
     blank = {k: np.zeros_like(v) for k, v in split.rows.at(0).items()}
 
     def row(place: int) -> Row:
         return split.rows.at(place) if place < len(split.rows) else blank
 
     for n in range(-(-len(split.rows) // batch_size)):
-        first = n * batch_size + process * local
-        rows = [row(place) for place in range(first, first + local)]
-        yield {k: np.stack([row[k] for row in rows])[None] for k in blank}
+        made = [row(n * batch_size + place) for place in held]
+        yield {k: np.stack([row[k] for row in made])[None] for k in blank}

@@ -11,6 +11,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from transformer.ops.attention import BACKENDS, LACKS, attend, choose
 from transformer.ops.biases import Alibi, alibi_slopes
+from transformer.ops.disentangled import Disentangled, Distances
 from transformer.ops.masks import Mask
 
 Q, K = np.ones((1, 4, 4, 8), np.float32), np.ones((1, 2, 12, 8), np.float32)
@@ -18,6 +19,10 @@ Q, K = np.ones((1, 4, 4, 8), np.float32), np.ones((1, 2, 12, 8), np.float32)
 ASK = {
     'dropout': (Mask(), {'drop': lambda w: w}),
     'bias': (Mask(), {'bias': Alibi(alibi_slopes(4))}),
+    'distances': (
+        Mask(),
+        {'bias': Disentangled(Distances(np.ones((8, 4)), 9, exact=False))},
+    ),
     'softcap': (Mask(), {'softcap': 30.0}),
     'prefix': (Mask(prefix_BS=np.ones((1, 12), bool), causal=True), {}),
     'decode': (Mask(offset=8, causal=True), {}),
@@ -27,7 +32,7 @@ ASK = {
 @pytest.mark.parametrize('backend, option', [(b, o) for b in LACKS for o in LACKS[b]])
 def test_what_a_backend_lacks_it_refuses(backend, option):
     mask, asked = ASK[option]
-    words = {'decode': 'query offset'}.get(option, option)
+    words = {'decode': 'query offset', 'distances': 'scores of distances'}.get(option, option)
     with pytest.raises(ValueError, match=f"'{backend}' has no {words}.*; use 'reference'"):
         attend(Q, K, K, mask, scale=1.0, backend=backend, **asked)
 
@@ -75,12 +80,27 @@ def test_an_unknown_backend_is_refused():
         ('tpu', 'bfloat16', 64, {'bias': True}, 'xla'),
         ('tpu', 'bfloat16', 64, {'decode': True, 'softcap': True}, 'reference'),
         ('tpu', 'bfloat16', 64, {'dropout': True}, 'reference'),
+        ('cpu', 'float32', 64, {'context': True, 'bias': True, 'prefix': True}, 'ring'),
+        ('cpu', 'float32', 64, {'context': True, 'distances': True}, 'reference'),
+        ('gpu', 'bfloat16', 64, {'context': True, 'softcap': True}, 'ring'),
+        ('gpu', 'bfloat16', 64, {'context': True, 'decode': True}, 'xla'),
+        ('tpu', 'bfloat16', 64, {'context': True, 'softcap': True}, 'splash'),
+        ('tpu', 'bfloat16', 64, {'context': True, 'bias': True}, 'ring'),
+        ('tpu', 'bfloat16', 64, {'context': True, 'dropout': True}, 'reference'),
     ],
 )
 def test_choice(platform, dtype, width, asked, expected):
     chosen = choose(platform, dtype=dtype, head_width=width, **asked)
     assert chosen == expected
     assert not set(LACKS[chosen]) & set(asked)
+
+
+def test_a_split_sequence_is_a_reason(caplog):
+    choose.cache_clear()
+    with caplog.at_level(logging.INFO, 'transformer'):
+        choose('cpu', dtype='float32', head_width=64, dropout=True, context=True)
+    assert "'reference'" in caplog.text and 'devices split the sequence' in caplog.text
+    assert 'ring has no dropout on weights' in caplog.text
 
 
 def test_the_choice_is_logged_once_with_its_reason(caplog):
@@ -97,15 +117,15 @@ def test_the_table_names_every_backend():
     assert set(LACKS) == set(BACKENDS) and not LACKS['reference']
 
 
-@pytest.mark.parametrize('split', [False, True])
+@pytest.mark.parametrize('split', ['', 'tensor', 'context'])
 def test_splash_compiles_for_a_tpu(monkeypatch, split):
-    """The kernel itself, forward and backward, on one chip and by rows and heads on four."""
+    """The kernel itself, forward and backward: one chip; four that split rows, heads, places."""
     pytest.importorskip('libtpu')
     monkeypatch.setenv('TPU_SKIP_MDS_QUERY', '1')
     devices = topologies.get_topology_desc(platform='tpu', topology_name='v5e:2x2').devices
     shape = (2, 2) if split else (1, 1)
     chips = np.array(devices[: np.prod(shape)]).reshape(shape)
-    mesh = Mesh(chips, ('data', 'tensor'), axis_types=(AxisType.Auto,) * 2)
+    mesh = Mesh(chips, ('data', split or 'tensor'), axis_types=(AxisType.Auto,) * 2)
 
     def array(spec, *shape, dtype='bfloat16'):
         return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec))
@@ -116,7 +136,7 @@ def test_splash_compiles_for_a_tpu(monkeypatch, split):
         out, pull = jax.vjp(f, q, k, v)
         return out, pull(cotangent)
 
-    spec = PartitionSpec('data', 'tensor')
+    spec = PartitionSpec('data', *{'context': (None, 'context')}.get(split, ('tensor',)))
     q, k = array(spec, 2, 4, 200, 64), array(spec, 2, 2, 200, 64)
     segments = array(PartitionSpec('data'), 2, 200, dtype='int32')
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from transformer.checkpoint import Checkpoints, checksums
+from transformer.checkpoint import Checkpoints
+from transformer.contents import checksums
 from transformer.errors import UserError
 from transformer.step import TrainState
 
@@ -95,6 +96,31 @@ def test_restores_on_another_mesh(tmp_path, shape):
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(restored), state(1.0))
     assert restored.params['a'].sharding.mesh == mesh
     assert checksums(restored.params) == checksums(state(1.0).params)
+
+
+@pytest.mark.parametrize('precision', ['bfloat16', 'float16', 'float32'])
+def test_restores_in_another_precision(tmp_path, precision):
+    """What is read is what was saved, checked; only then is it rounded."""
+    saved(tmp_path, [None])
+
+    def asked(x):
+        kind = precision if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype
+        return jax.ShapeDtypeStruct(x.shape, kind, sharding=x.sharding)
+
+    other = jax.tree.map(asked, abstract())
+    restored, _ = Checkpoints(tmp_path).restore(other)
+    want = jax.tree.map(lambda x, like: x.astype(like.dtype), state(1.0), other)
+    jax.tree.map(np.testing.assert_array_equal, restored, want)
+    assert restored.params['a'].dtype == precision
+    params, _ = Checkpoints(tmp_path, read_only=True).restore_params(other.params)
+    assert params['a'].dtype == precision
+
+
+def test_numbers_of_another_kind_are_refused(tmp_path):
+    saved(tmp_path, [None])
+    step = jax.ShapeDtypeStruct((), 'float32', sharding=abstract().step.sharding)
+    with pytest.raises(UserError, match='rest/step is int32 there and float32 here'):
+        Checkpoints(tmp_path).restore(abstract().replace(step=step))
 
 
 def cut(path):

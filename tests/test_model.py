@@ -73,7 +73,9 @@ def test_cached_equals_full_with_odd_heads():
     assert at == T
 
 
-@pytest.mark.parametrize(('remat', 'unroll'), [('dots', 3), ('full', 1)])
+@pytest.mark.parametrize(
+    ('remat', 'unroll'), [('dots', 3), ('minimal', 1), ('full', 1), ('offload', 1)]
+)
 def test_rematerialised_and_unrolled_equal_plain(remat, unroll):
     plain, params = made()
     batch = tiny.one(tiny.batch())
@@ -105,7 +107,7 @@ def test_rematerialising_keeps_less():
         return sum(x.size for x in jax.tree.leaves(jax.eval_shape(backward, tiny.shapes(model))))
 
     assert kept('full') < 0.3 * kept('none')
-    assert kept('full') < kept('dots') < 0.8 * kept('none')
+    assert kept('full') < kept('minimal') < kept('dots') < 0.8 * kept('none')
 
 
 @pytest.mark.slow

@@ -17,7 +17,6 @@ from transformer.config import InitConfig
 from transformer.context import Context
 from transformer.errors import ConfigError
 from transformer.moe import Experts, MoE, MoEConfig
-from transformer.ops import routing
 
 B, T, D, F, E = 4, 8, 8, 16, 4
 SEGMENTS = np.array(
@@ -407,10 +406,7 @@ def test_parameters():
         'experts_down/bias': (E, D),
     }
     down = Experts((E, F, D), InitConfig(std=0.0, residual=0.25), residual=True)
-    plan = routing.limited(jnp.zeros((1, 1), jnp.int32), jnp.ones(1, bool), E, 1)
-    fresh = jax.jit(lambda key: down.init_with_output(key, jnp.ones((E, F)), plan))(
-        jax.random.key(0)
-    )[1]
+    fresh = jax.jit(down.init_with_output)(jax.random.key(0))[1]
     np.testing.assert_allclose(np.std(fresh['params']['kernel']), 0.25 * F**-0.5, rtol=0.1)
 
 
@@ -424,6 +420,8 @@ def test_parameters():
         ({'activation': 'sine'}, r"config\.model\.mlp='sine' .*relu2"),
         ({'capacity': -1.0}, r'config\.model\.expert_capacity=-1\.0'),
         ({'capacity': float('nan')}, r'config\.model\.expert_capacity=nan'),
+        ({'groups': 0, 'capacity': 1.0}, r'config\.model\.expert_groups=0 .*above 0'),
+        ({'groups': 2}, r'config\.model\.expert_groups=2 .*without.*expert_capacity'),
         ({'balance': -0.1}, r'config\.model\.expert_balance=-0\.1'),
         ({'router_z': float('inf')}, r'config\.model\.expert_z=inf'),
         ({'jitter': 1.0}, r'config\.model\.expert_jitter=1\.0 .*below 1'),

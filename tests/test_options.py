@@ -74,6 +74,7 @@ CHANGES = {
     'experts': ({}, 4),
     'top_k': (EXPERTS, 2),
     'expert_capacity': (EXPERTS, 1.5),
+    'expert_groups': (EXPERTS | {'expert_capacity': 1.0}, 2),
     'expert_every': (EXPERTS, 2),
     'expert_normalize': (EXPERTS, True),
     'expert_balance': (EXPERTS, 0.5),

@@ -7,18 +7,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from transformer.ops import routing
+from transformer.ops import grouped, plans, routing
 
 D, F, E = 8, 16, 4
+
+
+def limited(experts_KN, real_N):
+    rank_KN = routing.rank(experts_KN, real_N, 2, 1)
+    return plans.even(experts_KN, rank_KN, real_N[None], 2, 1)
 
 
 def test_first_choices_come_first():
     """Two experts of one row each: a token's first choice beats an earlier token's second."""
     experts_KN = jnp.array([[0, 1, 1], [1, 0, 0]])
-    plan = routing.limited(experts_KN, jnp.array([True, True, True]), 2, 1)
+    plan = limited(experts_KN, jnp.array([True, True, True]))
     np.testing.assert_array_equal(plan.rows_KN, [[0, 1, 2], [2, 2, 2]])
-    np.testing.assert_array_equal(plan.tokens_S, [0, 1])
-    plan = routing.limited(experts_KN, jnp.array([False, True, True]), 2, 1)
+    np.testing.assert_array_equal(plan.choices_S, [0, 1])
+    plan = limited(experts_KN, jnp.array([False, True, True]))
     np.testing.assert_array_equal(plan.rows_KN, [[2, 1, 2], [2, 0, 2]])
 
 
@@ -46,7 +51,7 @@ def test_grouped_dot(name):
 
     @jax.jit
     def product(x, kernel, ct):
-        dot = lambda x, kernel: routing.grouped_dot(x, kernel, jnp.asarray(sizes_E))  # noqa: E731
+        dot = lambda x, kernel: grouped.grouped_dot(x, kernel, jnp.asarray(sizes_E))  # noqa: E731
         y, pull = jax.vjp(dot, x, kernel)
         return y, *pull(ct)
 
@@ -56,7 +61,7 @@ def test_grouped_dot(name):
 
 
 def test_grouped_dot_is_the_native_one_elsewhere():
-    f = lambda *a: jax.vjp(lambda x, k: routing.grouped_dot(x, k, a[2]), *a[:2])[1](a[3])  # noqa: E731
+    f = lambda *a: jax.vjp(lambda x, k: grouped.grouped_dot(x, k, a[2]), *a[:2])[1](a[3])  # noqa: E731
     shapes = [((12, D), 'float32'), ((E, D, F), 'float32'), ((E,), 'int32'), ((12, F), 'float32')]
     traced = jax.jit(f).trace(*(jax.ShapeDtypeStruct(*s) for s in shapes))
     assert 'ragged_dot' in traced.lower(lowering_platforms=('tpu',)).as_text()
@@ -70,7 +75,7 @@ def test_cost_does_not_grow_with_experts():
         shapes = ((256, 64), (experts, 64, 128))
         x, kernel = (jax.ShapeDtypeStruct(s, 'float32') for s in shapes)
         sizes = jax.ShapeDtypeStruct((experts,), 'int32')
-        program = jax.jit(routing.grouped_dot).lower(x, kernel, sizes).compile()
+        program = jax.jit(grouped.grouped_dot).lower(x, kernel, sizes).compile()
         return program.cost_analysis()['flops']
 
     assert flops(4) < 2.1 * 2 * 256 * 64 * 128

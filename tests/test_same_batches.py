@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.same_batches import batches, digest, made
+from tests.same_batches import BATCH, batches, digest, made
 
 COUNT = 1000
 # Of the first 1,000 batches, on all machines and versions of Python: a change here is a change of
@@ -36,7 +36,8 @@ def test_the_same_on_every_machine(kind, packing):
 
 @pytest.mark.parametrize('processes', [2, 4, 8])
 def test_the_union_of_processes_is_the_stream(feed, whole, processes):
-    parts = [batches(feed, 0, COUNT, processes=processes, process=p) for p in range(processes)]
+    shares = np.split(np.arange(BATCH), processes)
+    parts = [batches(feed, 0, COUNT, rows=rows) for rows in shares]
     union = [
         {k: np.concatenate([part[n][k] for part in parts], axis=1) for k in whole[0]}
         for n in range(COUNT)

@@ -5,11 +5,13 @@ from typing import Any
 import flax.linen as nn
 import flax.struct
 import jax
+from jax.ad_checkpoint import checkpoint_name
 
 from transformer import registry
 from transformer.config import BlockConfig
 from transformer.context import Context
 from transformer.layers import Dropout, DropPath
+from transformer.ops.kept import BRANCH
 from transformer.residuals import RESIDUALS
 
 
@@ -71,7 +73,7 @@ class Block(nn.Module):
 
             def call(x_BTD):
                 y_BTD, extra = calls[name](x_BTD)
-                return self.drop_path(drop(y_BTD, ctx), ctx), extra
+                return checkpoint_name(self.drop_path(drop(y_BTD, ctx), ctx), BRANCH), extra
 
             return call
 

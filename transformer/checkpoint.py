@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
+from orbax.checkpoint.options import MultiprocessingOptions
 
-from transformer import paths
+from transformer import contents, launch
 from transformer.errors import UserError
 
 LOSS = 'validation_loss'
@@ -88,17 +86,21 @@ class Checkpoints:
         """Begins to save, and returns once the state may be overwritten.
 
         A save that fails, this one or the one before, is reported and leaves the older checkpoints
-        as they are; `failed` says whether the newest save did.
+        as they are; `failed` says whether the newest save did. Of several processes the others may
+        wait for the one that failed, so that there the run ends.
 
         Args:
           state: a `TrainState`.
           meta: JSON-able, kept with the checkpoint.
           validation_loss: of this state, if it was measured; it decides which checkpoint is best.
+
+        Raises:
+          UserError: it failed in one of several processes.
         """
         self.wait()
         params, rest = _split(state)
         both = {'params': params, 'rest': rest}
-        meta = meta | {'checksums': checksums(both), 'shapes': shapes(both)}
+        meta = contents.sealed(meta | contents.describe(both))
         items = ocp.args.Composite(
             params=ocp.args.StandardSave(params),
             rest=ocp.args.StandardSave(rest),
@@ -122,17 +124,20 @@ class Checkpoints:
             yield
         except Exception as error:  # whatever Orbax or the file system raised, training goes on
             step, self._pending, self.failed = self._pending, None, True
+            if launch.here().count > 1:
+                raise UserError(self._lost(step, error)) from error
             with contextlib.suppress(Exception), _quiet():
                 self._manager.close()
             self._manager = self._open()
-            last = self.steps()
-            where = (
-                f'the newest good checkpoint is step {last[-1]}' if last else 'there is none yet'
-            )
-            self._report(
-                f'the checkpoint of step {step} could not be saved in {self._directory}: '
-                f'{_cause(error)}; {where}'
-            )
+            self._report(self._lost(step, error))
+
+    def _lost(self, step: int, error: Exception) -> str:
+        last = [s for s in self.steps() if s != step]
+        where = f'the newest good checkpoint is step {last[-1]}' if last else 'there is none yet'
+        return (
+            f'the checkpoint of step {step} could not be saved in {self._directory}: '
+            f'{_cause(error)}; {where}'
+        )
 
     def restore(self, abstract_state: Any, step: int | None = None) -> tuple[Any, dict] | None:
         """The state and meta of a step, or of the newest checkpoint that is whole.
@@ -166,7 +171,7 @@ class Checkpoints:
         return self._newest_whole(read, step)
 
     def _newest_whole(self, read: Callable[[int], tuple[Any, dict]], step: int | None):
-        steps = self.steps()
+        steps = launch.here().broadcast(self.steps())
         if not steps:
             return None
         wanted = steps[::-1] if step is None else [step]
@@ -186,41 +191,54 @@ class Checkpoints:
                 )
                 if is_last:
                     raise UserError(message) from None
-                self._report(message)
+                if launch.here().leads:
+                    self._report(message)
                 self._set_aside(step)
         return None
 
     def _read(self, step: int, items: dict[str, Any]) -> dict[str, Any]:
-        only_meta = ocp.args.Composite(meta=ocp.args.JsonRestore())
-        meta = self._manager.restore(step, args=only_meta)['meta']
-        self._check_shapes(step, shapes(items), meta['shapes'], tuple(items))
-        args = {name: ocp.args.StandardRestore(item) for name, item in items.items()}
-        restored = self._manager.restore(step, args=ocp.args.Composite(**args))
-        found = {name: restored[name] for name in items}
-        for path, value in checksums(found).items():
-            if value != meta['checksums'][path]:
-                raise ValueError(f'checksum of {path} is {value}, not {meta["checksums"][path]}')
-        return found | {'meta': meta}
+        def restore(**args: Any) -> Any:
+            return _together(lambda: reader.restore(step, args=ocp.args.Composite(**args)))
 
-    def _check_shapes(self, step: int, asked: dict, saved: dict, items: tuple[str, ...]) -> None:
-        """A checkpoint of another model is not a damaged one: it is refused, and left alone."""
-        saved = {path: shape for path, shape in saved.items() if path.split('/')[0] in items}
-        for path in sorted(asked.keys() | saved.keys()):
-            mine, theirs = asked.get(path, 'absent'), saved.get(path, 'absent')
-            if mine != theirs:
-                raise UserError(
-                    f'checkpoint {self._directory / str(step)} is of another model or optimizer: '
-                    f'{path} is {theirs} there and {mine} here'
-                )
+        where = self._directory / str(step)
+        with self._reader() as reader:
+            meta = restore(meta=ocp.args.JsonRestore())['meta']
+            contents.check_seal(meta)
+            contents.check_shapes(items, meta, tuple(items), where)
+            saved = contents.as_saved(items, meta, where)
+            restored = restore(**{k: ocp.args.StandardRestore(item) for k, item in saved.items()})
+        found = {name: restored[name] for name in items}
+        contents.check_sums(found, meta)
+        return contents.rounded(found, items) | {'meta': meta}
+
+    @contextlib.contextmanager
+    def _reader(self) -> Iterator[ocp.CheckpointManager]:
+        """What reads: in each of several processes for itself, so that none waits for another."""
+        pod = launch.here()
+        if pod.count == 1:
+            yield self._manager
+            return
+        alone = MultiprocessingOptions(
+            primary_host=pod.index,
+            active_processes={pod.index},
+            barrier_sync_key_prefix=f'process_{pod.index}',
+        )
+        options = ocp.CheckpointManagerOptions(
+            create=False, read_only=True, multiprocessing_options=alone
+        )
+        with ocp.CheckpointManager(self._directory, options=options) as reader:
+            yield reader
 
     def _set_aside(self, step: int) -> None:
         """Makes room for a new checkpoint of a damaged one's step; the files stay, renamed."""
-        if self._read_only or jax.process_index():
+        if self._read_only:
             return
-        aside = self._directory.parent / 'damaged'
-        aside.mkdir(exist_ok=True)
-        taken = len(list(aside.iterdir()))
-        (self._directory / str(step)).rename(aside / f'{step}-{taken}')
+        if launch.here().leads:
+            aside = self._directory.parent / 'damaged'
+            aside.mkdir(exist_ok=True)
+            taken = len(list(aside.iterdir()))
+            (self._directory / str(step)).rename(aside / f'{step}-{taken}')
+        launch.here().meet()  # nobody looks again before it is gone
         self._manager.close()
         self._manager = self._open()
 
@@ -241,34 +259,24 @@ def _split(state: Any) -> tuple[Any, dict]:
     return state.params, rest
 
 
-def shapes(tree: Any) -> dict[str, list[int]]:
-    """The shape of each array by path."""
-    return {p: list(x.shape) for p, x in zip(paths.names(tree), jax.tree.leaves(tree))}
+class _Failed(Exception):
+    """What failed, in whichever process; it reads as `_cause` wrote it there."""
 
 
-def checksums(tree: Any) -> dict[str, int]:
-    """For each array a sum of its words, weighted by place, modulo 2^32.
-
-    Integer sums do not depend on their order, so neither mesh nor hosts change them.
-    """
-    return dict(zip(paths.names(tree), map(int, jax.device_get(_sums(jax.tree.leaves(tree))))))
-
-
-@jax.jit
-def _sums(leaves: list[jax.Array]) -> list[jax.Array]:
-    def one(x: jax.Array) -> jax.Array:
-        if x.dtype.itemsize > 4 or x.dtype == bool:
-            x = x.astype(jnp.uint32)
-        words = jax.lax.bitcast_convert_type(x, f'uint{8 * x.dtype.itemsize}').astype(jnp.uint32)
-        place, stride = jnp.zeros(words.shape, jnp.uint32), 1
-        for axis in reversed(range(words.ndim)):
-            at = jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
-            place += at * np.uint32(stride % 2**32)
-            stride *= words.shape[axis]
-        # Odd weights have inverses modulo 2^32: no change to a single word goes unseen.
-        return (words * (2 * place + 1)).sum(dtype=jnp.uint32)
-
-    return [one(x) for x in leaves]
+def _together(action: Callable[[], Any]) -> Any:
+    """What the action gives; where it fails in one of several processes, all raise."""
+    pod = launch.here()
+    if pod.count == 1:
+        return action()
+    found, problem = None, ''
+    try:
+        found = action()
+    except Exception as error:  # told to all
+        problem = _cause(error)
+    problems = pod.gather(problem)
+    if problem := pod.broadcast(next(filter(None, problems), '') if pod.leads else ''):
+        raise _Failed(problem)
+    return found
 
 
 @contextlib.contextmanager
@@ -286,5 +294,7 @@ def _cause(error: BaseException) -> str:
     """The first line of the innermost cause."""
     while error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, _Failed):
+        return str(error)
     line = (str(error).strip().splitlines() or [''])[0]
     return f'{type(error).__name__}: {line[:200]}'

@@ -16,14 +16,16 @@ from typing import Any
 
 import ml_collections
 
-from transformer import objectives
+from transformer import launch, objectives
 from transformer.errors import UserError
 
 
 def run(main: Callable[[], Any]) -> None:
     """Runs `main` as a script: its result is the exit code; a `UserError` is one line."""
     try:
-        code = main()
+        with launch.guard():
+            code = main()
+        launch.here().finish()
     except UserError as error:
         print(f'error: {error}', file=sys.stderr, flush=True)
         code = 1

@@ -69,6 +69,8 @@ class StackConfig:
       dtype: type of activations and matrix products; parameters stay float32.
       remat: what the backward pass recomputes, a key of `stack.REMAT`.
       unroll: repeats per step of the scan over depth; `repeats` is a straight line.
+      rounds: in a pipeline, groups of layers that each stage holds (`schedule.py`).
+      microbatches: into how many a pipeline divides the rows that it is given, as far as it can.
     """
 
     width: int
@@ -84,6 +86,8 @@ class StackConfig:
     dtype: str = 'float32'
     remat: str = 'none'
     unroll: int = 1
+    rounds: int = 1
+    microbatches: int = 1
 
     def __post_init__(self):
         most = self.repeats if self.shared else 1

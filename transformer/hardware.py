@@ -32,16 +32,24 @@ def peak_flops() -> float | None:
     return next((flops for start, flops in PEAK.items() if kind.startswith(start)), None)
 
 
-def resolve_dtype(dtype: str) -> str:
-    """'auto' becomes bfloat16 where the hardware multiplies it fast, float32 elsewhere."""
+def resolve_dtype(dtype: str, platform: str = '') -> str:
+    """'auto' becomes bfloat16 where the hardware multiplies it fast, float32 elsewhere.
+
+    Args:
+      platform: 'cpu', 'gpu' or 'tpu'; '' means the one here.
+    """
     if dtype != 'auto':
         return dtype
-    return 'bfloat16' if jax.default_backend() in ('tpu', 'gpu') else 'float32'
+    return 'bfloat16' if (platform or jax.default_backend()) in ('tpu', 'gpu') else 'float32'
 
 
-def resolve_unroll(unroll: int) -> int:
-    """0 becomes 'all layers' (0) on a CPU, where a scan costs time, and 1 elsewhere."""
-    return unroll if unroll or jax.default_backend() == 'cpu' else 1
+def resolve_unroll(unroll: int, platform: str = '') -> int:
+    """0 becomes 'all layers' (0) on a CPU, where a scan costs time, and 1 elsewhere.
+
+    Args:
+      platform: as of `resolve_dtype`.
+    """
+    return unroll if unroll or (platform or jax.default_backend()) == 'cpu' else 1
 
 
 def enable_compilation_cache(directory: str) -> None:

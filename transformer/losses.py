@@ -72,3 +72,10 @@ def reports(aux: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
         for name in told[0]['stats']
     }
     return loss, {name: how.get(name, jnp.mean)(x) for name, x in layers.items()}
+
+
+def reports_of_each(aux: Any, microbatches: int) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """`reports` of each microbatch, [A], where those are the last axis of what the MLPs report."""
+    if not jax.tree.leaves(aux):
+        return jnp.zeros(microbatches), {}
+    return jax.vmap(reports, in_axes=-1)(aux)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from transformer import workdir
+from transformer import launch, workdir
 from transformer.errors import UserError
 from transformer.experiment import LogConfig
 
@@ -26,6 +26,8 @@ def read(path: Path) -> list[dict]:
 class Writer:
     """Appends records `{step, split, name: value, ...}`, each step and split once.
 
+    Every process of a run has the records; process 0 writes them.
+
     Args:
       directory: the work directory.
       config: what to write to besides `metrics.jsonl`.
@@ -37,16 +39,20 @@ class Writer:
     def __init__(self, directory: Path, config: LogConfig, after: int, settings: dict):
         path = directory / workdir.METRICS
         self.records = [r for r in read(path) if r['step'] <= after]
-        workdir.write_atomically(path, ''.join(_line(r) for r in self.records))
-        self._file = path.open('a', encoding='utf-8')
         self._sinks: list[Any] = []
+        self._file = self._wandb = None
+        if launch.here().leads:
+            workdir.write_atomically(path, ''.join(_line(r) for r in self.records))
+            self._file = path.open('a', encoding='utf-8')
+            self._open_sinks(directory, config, after, settings)
+
+    def _open_sinks(self, directory: Path, config: LogConfig, after: int, settings: dict) -> None:
         if config.tensorboard:
             from tensorboardX import SummaryWriter
 
             self._sinks.append(
                 SummaryWriter(str(directory / 'tensorboard'), purge_step=after + 1).add_scalar
             )
-        self._wandb = None
         if config.wandb:
             try:
                 import wandb
@@ -67,15 +73,17 @@ class Writer:
         """Records the values; NaN and infinities are kept as JSON strings."""
         record = {'step': step, 'split': split, **values}
         self.records.append(record)
-        self._file.write(_line(record))
-        self._file.flush()
+        if self._file is not None:
+            self._file.write(_line(record))
+            self._file.flush()
         for sink in self._sinks:
             for name, value in values.items():
                 sink(f'{split}/{name}', value, step)
 
     def sync(self) -> None:
         """Returns once all records are on the disk; call it before a checkpoint is begun."""
-        os.fsync(self._file.fileno())
+        if self._file is not None:
+            os.fsync(self._file.fileno())
 
     def best(self, split: str, name: str) -> tuple[int, float] | None:
         """(step, value) of the lowest finite value so far."""
@@ -90,7 +98,8 @@ class Writer:
         return step, value
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         if self._wandb is not None:
             self._wandb.finish()
 

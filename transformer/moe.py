@@ -1,6 +1,6 @@
 """Experts: MLPs of which each token uses few. B batch, T length, D width, F hidden, E experts.
 
-N = B * T tokens, K experts a token, S rows of work (see `ops.routing`).
+Here are the parameters; the work is done by `ops.experts`.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from transformer.context import Context
 from transformer.errors import ConfigError
 from transformer.layers import Dropout, Linear
 from transformer.mlps import ACTIVATIONS
-from transformer.ops import routing
+from transformer.ops.experts import mixture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +34,10 @@ class MoEConfig:
         places of the (micro)batch, padding included; what comes later in the batch is dropped and
         passes by on the residual stream. So it depends on the other rows; outside training nothing
         is dropped. None or 0 means that experts take all that come.
+      groups: rows of the (micro)batch are dealt into so many groups, one after another, and an
+        expert takes at most ceil(factor * K * N / groups / E) tokens of each; as many as devices
+        that split rows, or a multiple, keep what experts exchange smallest,
+        https://arxiv.org/abs/2006.16668. Whatever the devices, it is part of what the model is.
       activation: a key of `mlps.ACTIVATIONS`.
       gated: whether an expert has a gate, as `mlps.MLPConfig` has.
       normalize: whether the weights of a token's K experts are scaled to sum to one.
@@ -56,6 +60,7 @@ class MoEConfig:
     hidden: int
     top_k: int = 1
     capacity: float | None = None
+    groups: int = 1
     activation: str = 'gelu'
     gated: bool = False
     bias: bool = False
@@ -88,12 +93,15 @@ class MoEConfig:
             holds = value >= 0 and math.isfinite(value)
             require(name, value, holds, 'a finite number of at least 0')
         require('expert_jitter', self.jitter, 0 <= self.jitter < 1, 'a number from 0 to below 1')
+        fits = self.groups == 1 or (self.groups > 1 and bool(self.capacity))
+        accepted = 'a whole number above 0; without config.model.expert_capacity 1'
+        require('expert_groups', self.groups, fits, accepted)
         fits = self.limit == 0 or (self.limit > 0 and self.top_k == 1)
         require('limit', self.limit, fits, f'0, or with top_k=1 more; here top_k={self.top_k}')
 
 
 class Experts(nn.Module):
-    """One linear map for each expert: kernel [E, in, out] and bias [E, out].
+    """The parameters of one linear map for each expert: kernel [E, in, out] and bias [E, out].
 
     Attributes:
       shape: of the kernel.
@@ -107,15 +115,13 @@ class Experts(nn.Module):
     dtype: str = 'float32'
 
     @nn.compact
-    def __call__(self, x_SD: jax.Array, plan: routing.Plan) -> jax.Array:
+    def __call__(self) -> dict[str, jax.Array]:
         E, fan_in, out = self.shape
         std = (self.init.std or fan_in**-0.5) * (self.init.residual if self.residual else 1.0)
-        kernel_EDF = self.param('kernel', nn.initializers.normal(std), self.shape)
-        y_SF = plan.dot(x_SD.astype(self.dtype), kernel_EDF.astype(self.dtype))
-        if not self.bias:
-            return y_SF
-        bias_EF = self.param('bias', nn.initializers.zeros, (E, out))
-        return y_SF + jnp.take(bias_EF.astype(self.dtype), plan.experts_S, axis=0)
+        found = {'kernel': self.param('kernel', nn.initializers.normal(std), self.shape)}
+        if self.bias:
+            found['bias'] = self.param('bias', nn.initializers.zeros, (E, out))
+        return {name: x.astype(self.dtype) for name, x in found.items()}
 
 
 @registry.register(MoEConfig)
@@ -130,28 +136,30 @@ class MoE(nn.Module):
 
         The report is `loss`, float32, already weighted, a mean over tokens; and `stats`, float32
         scalars: those of `routing.report` and `dropped`, the number of choices that were dropped.
+
+        Raises:
+          ConfigError: rows that cannot be dealt into `config.groups`.
         """
-        c, D = self.config, self.width
-        real_N = ctx.segments_BT.reshape(-1) != 0
+        c, limited = self.config, bool(self.config.capacity) and ctx.train
+        if limited and len(x_BTD) % c.groups:
+            accepted = f'a divisor of the {len(x_BTD)} rows of a (micro)batch'
+            raise ConfigError('model.expert_groups', c.groups, accepted)
         noisy_BTD = self._noisy(x_BTD, ctx)
-        logits_NE = self._logits(noisy_BTD).reshape(-1, c.experts)
-        weights_KN, experts_KN = routing.choose(logits_NE, c.top_k, c.normalize)
-        if c.capacity and ctx.train:
-            C = routing.capacity(c.capacity, *experts_KN.shape[::-1], c.experts)
-            plan = routing.limited(experts_KN, real_N, c.experts, C)
-        else:
-            plan = routing.dropless(experts_KN, real_N, c.experts)
-        read_BTD = noisy_BTD if c.jitter_experts else x_BTD
-        served_KN = jnp.broadcast_to(real_N[None], weights_KN.shape)
-        if c.limit:
-            served_KN &= routing.first_come(experts_KN, ctx.segments_BT, c.experts, c.limit)
-        y_SD = self._experts(plan.gather(read_BTD.reshape(-1, D)), plan, ctx)
-        y_ND = plan.combine(y_SD, jnp.where(served_KN, weights_KN, 0))
-        stats = routing.report(logits_NE, experts_KN, real_N)
-        lost_KN = ((plan.rows_KN == len(plan.tokens_S)) | ~served_KN) & real_N[None]
-        stats['dropped'] = lost_KN.sum(dtype=jnp.float32)
+        y_BTD, stats = mixture(
+            (noisy_BTD if c.jitter_experts else x_BTD).astype(self.dtype),
+            self._logits(noisy_BTD),
+            ctx.segments_BT,
+            self._experts(),
+            self._kept(ctx),
+            top_k=c.top_k,
+            normalize=c.normalize,
+            activation=ACTIVATIONS[c.activation],
+            capacity=c.capacity if limited else 0,
+            groups=c.groups if limited else 1,
+            limit=c.limit,
+        )
         loss = c.balance * stats['balance'] + c.router_z * stats['router_z']
-        return y_ND.reshape(x_BTD.shape).astype(self.dtype), {'loss': loss, 'stats': stats}
+        return y_BTD, {'loss': loss, 'stats': stats}
 
     def _noisy(self, x_BTD: jax.Array, ctx: Context) -> jax.Array:
         """The input with the jitter of training, then float32."""
@@ -171,20 +179,19 @@ class MoE(nn.Module):
             shape, bias = (self.width, c.experts), c.router_bias
             return Linear('btd,de->bte', shape, c.init, bias, name='router')(x_BTD)
 
-    def _experts(self, x_SD: jax.Array, plan: routing.Plan, ctx: Context) -> jax.Array:
+    def _experts(self) -> dict[str, dict[str, jax.Array]]:
+        """Parameters of `up`, `down` and, where there is one, `gate`."""
         c, D = self.config, self.width
         common = {'init': c.init, 'bias': c.bias, 'dtype': self.dtype}
-        act = ACTIVATIONS[c.activation]
-        up_SF = Experts((c.experts, D, c.hidden), name='experts_up', **common)(x_SD, plan)
-        if c.gated:
-            gate_SF = Experts((c.experts, D, c.hidden), name='experts_gate', **common)(x_SD, plan)
-            hidden_SF = act(gate_SF) * up_SF
-        else:
-            hidden_SF = act(up_SF)
-        if ctx.train and c.dropout:
-            # Drawn where the token stands, since rows of work come in no order of the batch's.
-            ones_BTF = jnp.ones((*ctx.segments_BT.shape, c.hidden), hidden_SF.dtype)
-            keep_BTF = Dropout(c.dropout)(ones_BTF, ctx)
-            hidden_SF *= plan.gather(keep_BTF.reshape(-1, c.hidden))
-        down = Experts((c.experts, c.hidden, D), residual=True, name='experts_down', **common)
-        return down(hidden_SF, plan)
+        make = lambda name, *shape, **more: Experts(  # noqa: E731
+            (c.experts, *shape), name=f'experts_{name}', **common, **more
+        )()
+        found = {name: make(name, D, c.hidden) for name in ('up', 'gate')[: 1 + c.gated]}
+        return found | {'down': make('down', c.hidden, D, residual=True)}
+
+    def _kept(self, ctx: Context) -> jax.Array | None:
+        """What hidden units are multiplied by, drawn where a token stands, whoever works on it."""
+        if not ctx.train or not self.config.dropout:
+            return None
+        shape = (*ctx.segments_BT.shape, self.config.hidden)
+        return Dropout(self.config.dropout)(jnp.ones(shape, self.dtype), ctx)

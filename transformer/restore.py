@@ -68,6 +68,9 @@ def build_model(
         platform=platform,
         prefix=experiment.objective.kind == 'prefix',
         decode=decode,
+        stages=max(experiment.mesh.stage, 1),  # what -1 comes to, a `Stack` sees
+        rounds=experiment.rounds,
+        microbatches=experiment.accumulation,
     )
     return model.make(experiment.model.build(sizes))
 
@@ -92,7 +95,7 @@ def load(directory: Path, digest: str | None, checkpoint: str) -> Restored:
     task = workdir.read_task(directory)
     shape = task['vocab'], len(task['classes']), task['target_context']
     # Stages become parts: only training has microbatches that flow through a pipeline.
-    plain = dataclasses.replace(experiment, mesh=_without_stages(experiment.mesh))
+    plain = dataclasses.replace(experiment, mesh=without_stages(experiment.mesh))
     built = build_model(plain, *shape)
     writer = build_model(plain, *shape, decode=True)
     abstract = jax.eval_shape(
@@ -112,7 +115,7 @@ def load(directory: Path, digest: str | None, checkpoint: str) -> Restored:
     return Restored(experiment, built, writer, classes, params, shardings, mesh, meta['step'], loss)
 
 
-def _without_stages(mesh: MeshConfig) -> MeshConfig:
+def without_stages(mesh: MeshConfig) -> MeshConfig:
     """The stages' devices along `fsdp`."""
     if mesh.stage == -1 or mesh.fsdp == -1:
         return dataclasses.replace(mesh, stage=1, fsdp=-1)

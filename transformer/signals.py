@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -17,6 +18,17 @@ class Stop:
     def __init__(self):
         self.signal: int | None = None
 
+    def ask(self, number: int) -> None:
+        """Asks, for this signal."""
+        self.signal = number
+
+    def begin(self, n: int) -> None:
+        """Step n, the first one here, begins."""
+
+    def after(self, n: int) -> bool:
+        """Whether step n is the last one; asked after every step."""
+        return self.signal is not None
+
     @property
     def exit_code(self) -> int:
         """128 + the signal's number, as shells count."""
@@ -24,14 +36,14 @@ class Stop:
 
 
 @contextlib.contextmanager
-def graceful() -> Iterator[Stop]:
-    """Turns the signals into `Stop.signal` while the block runs.
+def graceful(stop: Stop | None = None) -> Iterator[Stop]:
+    """Asks `stop`, a new one if there is none, to end at a signal while the block runs.
 
     The interpreter calls signal handlers only between bytecodes of the main thread, which may sit
     in a compilation for a minute. The wake-up file descriptor is written to at once, so a thread
     reads that one, and a second Ctrl-C is heard whatever the main thread does.
     """
-    stop = Stop()
+    stop = stop or Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # signals belong to the main thread
         return
@@ -46,13 +58,13 @@ def graceful() -> Iterator[Stop]:
                 continue
             interrupts += number == signal.SIGINT
             if interrupts > 1:
-                os.write(2, b'\nsecond Ctrl-C: leaving at once, without saving\n')
+                _say('second Ctrl-C: leaving at once, without saving')
                 os._exit(128 + signal.SIGINT)
             if stop.signal is None:
-                stop.signal = number
+                stop.ask(number)
                 name = signal.Signals(number).name
                 again = ' (Ctrl-C again leaves at once)' if number == signal.SIGINT else ''
-                os.write(2, f'\n{name}: saving after this step, then leaving{again}\n'.encode())
+                _say(f'{name}: saving after this step, then leaving{again}')
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
@@ -68,3 +80,7 @@ def graceful() -> Iterator[Stop]:
         os.close(writer)
         listener.join()
         os.close(reader)
+
+
+def _say(line: str) -> None:
+    print(f'\n{line}', file=sys.stderr, flush=True)

@@ -4,17 +4,29 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from transformer import registry
+from transformer import pipeline, registry, schedule
 from transformer.blocks import Block
 from transformer.config import InitConfig, StackConfig
 from transformer.context import Context
 from transformer.layers import Dropout, Linear
+from transformer.ops.kept import ATTENTION, BRANCH
 
 # What the backward pass keeps of each repeat; it computes the rest again. 'none' keeps everything.
 REMAT = {
     'none': None,
+    # Products of activations with parameters; those among activations, as in attention, again.
     'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    # What branches add to the residual stream, and results of attention kernels: none runs twice.
+    'minimal': jax.checkpoint_policies.save_only_these_names(ATTENTION, BRANCH),
+    # Nothing but the input of each repeat.
     'full': jax.checkpoint_policies.nothing_saveable,
+    # As 'minimal', and it waits in the host's memory.
+    'offload': jax.checkpoint_policies.save_and_offload_only_these_names(
+        names_which_can_be_saved=[],
+        names_which_can_be_offloaded=[ATTENTION, BRANCH],
+        offload_src='device',
+        offload_dst='pinned_host',
+    ),
 }
 
 
@@ -55,17 +67,22 @@ class Stack(nn.Module):
             # Inside a rolled scan nothing can be merged across the barrier; unrolled it could.
             body = nn.remat(body, policy=REMAT[c.remat], prevent_cse=c.unroll > 1)
         one = c.shared and c.groups == 1
-        scan = nn.scan(
-            body,
-            variable_axes={'intermediates': 0} | ({} if one else {'params': 0}),
-            variable_broadcast='params' if one else False,
-            split_rngs={'params': not one, 'dropout': True},
-            in_axes=(nn.broadcast, 0, 0),
-            length=c.repeats,
-            unroll=c.unroll,
-        )
-        if c.shared and not one:
-            scan = _grouped(scan, c.repeats, c.groups, self.is_initializing())
+        if pipeline.stages() > 1 and not self.is_initializing():
+            scan = self._piped(body)
+        else:
+            scan = nn.scan(
+                body,
+                variable_axes={'intermediates': 0} | ({} if one else {'params': 0}),
+                variable_broadcast='params' if one else False,
+                split_rngs={'params': not one, 'dropout': True},
+                in_axes=(nn.broadcast, 0, 0),
+                length=c.repeats,
+                unroll=c.unroll,
+                # Whether the body is traced twice; counts of drawn keys would go on.
+                check_constancy_invariants=self.is_initializing(),
+            )
+            if c.shared and not one:
+                scan = _grouped(scan, c.repeats, c.groups, self.is_initializing())
         self.layers = scan(c, name='shared' if one else 'repeat')
         if c.relative is not None:
             self.relative = registry.build(c.relative)
@@ -75,6 +92,21 @@ class Stack(nn.Module):
             shape = (c.width, c.output)
             self.project = Linear('btd,de->bte', shape, InitConfig(), dtype=c.dtype)
         self.drop = Dropout(c.dropout)
+
+    def _piped(self, body: type[nn.Module]) -> type[nn.Module]:
+        """`body` repeated along a mesh's axis `stage`."""
+        c = self.config
+        schedule.check_layers(c.repeats, c.shared, pipeline.stages(), c.rounds)
+        if self.is_mutable_collection('intermediates'):
+            raise ValueError('a pipeline collects no intermediates; accepted: config.mesh.stage=1')
+        return nn.transforms.lift_transform(
+            pipeline.lifted,
+            body,
+            rounds=c.rounds,
+            microbatches=c.microbatches,
+            unroll=c.unroll,
+            policy=REMAT[c.remat],
+        )
 
     def init_cache(self, batch: int, length: int, memory: int = 0) -> tuple:
         """Empty caches for all layers, stacked over repeats."""
@@ -86,7 +118,11 @@ class Stack(nn.Module):
         return jax.tree.map(lambda x: jnp.broadcast_to(x, (c.repeats, *x.shape)), one)
 
     def __call__(self, x_BTD: jax.Array, ctx: Context, caches: tuple | None = None):
-        """Returns x_BTD, the new caches and what the MLPs report, the last two stacked."""
+        """Returns x_BTD, the new caches and what the MLPs report, the last two stacked.
+
+        Under a mesh with stages the repeats are a pipeline (`pipeline.py`), and reports have a
+        second axis, that of the microbatches.
+        """
         c = self.config
         ctx = ctx.replace(causal=c.causal, bias=self.relative() if c.relative is not None else None)
         index = jnp.arange(c.repeats, dtype=jnp.float32)

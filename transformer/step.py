@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from transformer import losses, optim, sharding, summary
+from transformer import losses, optim, pipeline, sharding, summary
 from transformer.experiment import Experiment
 
 
@@ -89,7 +89,8 @@ def train_step_fn(
     """
     rate = optim.schedule(experiment)
     smoothing = experiment.objective.smoothing
-    dtype = next(iter(summary.stacks(model.config).values()))[0].dtype
+    stacks = [stack for stack, _ in summary.stacks(model.config).values()]
+    dtype = stacks[0].dtype
 
     def loss_fn(params, batch, rows_B, key):
         used = {'params': sharding.at_use(params, dtype)}
@@ -101,9 +102,27 @@ def train_step_fn(
         extra, stats = losses.reports(aux)
         return loss + extra * weights.sum(), (nats_B, stats)
 
+    def piped_loss_fn(params, batch, rows_AB, key):
+        A = len(rows_AB)
+        pipeline.check_microbatches(stacks, A)
+        merged, rows_N = jax.tree.map(pipeline.merged, (batch, rows_AB))
+        used = {'params': sharding.at_use(params, dtype)}
+        scores, aux = sharding.apply(
+            model, used, merged, rows_N, True, rngs={'dropout': key}, method='forward'
+        )
+        weights = merged['weights']
+        loss, nats_N = losses.cross_entropy(scores, merged['targets'], weights, smoothing)
+        extra_A, stats_A = losses.reports_of_each(aux, A)
+        weights_A = batch['weights'].reshape(A, -1).sum(1)
+        return loss + (extra_A * weights_A).sum(), (nats_N.reshape(-1, A).T, stats_A)
+
     def gradients(params, batch, key):
         A, B = batch['weights'].shape[:2]
         rows_AB = jnp.arange(A * B, dtype=jnp.int32).reshape(A, B)
+        if pipeline.stages() > 1:
+            grad = jax.grad(piped_loss_fn, has_aux=True)
+            grads, (nats_AB, stats_A) = grad(params, batch, rows_AB, key)
+            return grads, (nats_AB, over_microbatches(stats_A))
         grad = jax.grad(loss_fn, has_aux=True)
         if A == 1:
             grads, (nats_B, stats) = grad(
@@ -117,9 +136,11 @@ def train_step_fn(
 
         zeros = jax.tree.map(jnp.zeros_like, params)
         grads, (nats_AB, stats_A) = jax.lax.scan(add, zeros, (batch, rows_AB))
+        return grads, (nats_AB, over_microbatches(stats_A))
+
+    def over_microbatches(stats_A):
         counts = {'dropped': jnp.sum}
-        stats = {name: counts.get(name, jnp.mean)(x) for name, x in stats_A.items()}
-        return grads, (nats_AB, stats)
+        return {name: counts.get(name, jnp.mean)(x) for name, x in stats_A.items()}
 
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
         key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)

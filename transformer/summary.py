@@ -9,6 +9,7 @@ import numpy as np
 
 from transformer import hardware, paths
 from transformer.config import EncoderDecoderConfig, StackConfig, VisionConfig
+from transformer.schedule import schedule
 
 FLOPS_FORMULA = (
     '6 N + 12 layers * heads * head_width * keys, N without position tables and idle experts'
@@ -91,6 +92,17 @@ def bytes_per_device(tree: Any) -> int:
     )
 
 
+def pipeline_lines(stack: StackConfig, mesh: Any) -> list[str]:
+    """A line on the schedule of a pipeline, if there is one."""
+    if mesh.shape['stage'] == 1:
+        return []
+    plan = schedule(mesh.shape['stage'], stack.microbatches, stack.rounds)
+    S, V, A = plan.when_SVA.shape
+    micro = 'microbatch' if A == 1 else 'microbatches'
+    turns = 'round' if V == 1 else 'rounds'
+    return [f'pipeline       {S} stages, {A} {micro}, {V} {turns}: bubble {plan.bubble:.1%}']
+
+
 def describe(state: Any, config: Any, mesh: Any, rows: int, compiled: Any) -> str:
     """The summary, lines of text.
 
@@ -127,6 +139,7 @@ def describe(state: Any, config: Any, mesh: Any, rows: int, compiled: Any) -> st
         f'types          parameters float32, compute {dtype}',
         f'attention      {", ".join(sorted(backends)) or "none"}',
         f'mesh           {axes}',
+        *pipeline_lines(next(iter(stacks(config).values()))[0], mesh),
         f'devices        {jax.device_count()} x {jax.devices()[0].device_kind}'
         + (f', peak {peak / 1e12:.0f} TFLOP/s each' if peak else ', peak unknown: no MFU'),
         f'versions       {hardware.versions()}',

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import ml_collections
 
+from transformer import hardware, launch
 from transformer.errors import UserError
 
 CONFIG, TASK, TOKENIZER, METRICS, CHECKPOINTS = (
@@ -30,11 +31,19 @@ FREE = re.compile(
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Path]:
-    """Makes the directory if need be, and keeps it for this process until the end.
+    """Makes the directory if need be, and keeps it for this run until the end.
 
     Raises:
-      UserError: it cannot be written to, or another run is using it.
+      UserError: it cannot be written to, another run is using it, or not all processes of this one
+        see the same directory.
     """
+    with _locked(path) if launch.here().leads else contextlib.nullcontext():
+        launch.check_shared(path)
+        yield path
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = (path / 'lock').open('a+')
@@ -56,7 +65,7 @@ def opened(path: Path) -> Iterator[Path]:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        yield path
+        yield
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -117,7 +126,7 @@ def save_config(path: Path, config: ml_collections.ConfigDict) -> list[str]:
     """
     changes = []
     if has_checkpoint(path):
-        old, new = _flat(read_config(path)), _flat(config)
+        old, new = flat(read_config(path)), flat(config)
         for field in sorted(old.keys() | new.keys()):
             before, after = old.get(field), new.get(field)
             if before == after:
@@ -130,6 +139,16 @@ def save_config(path: Path, config: ml_collections.ConfigDict) -> list[str]:
             changes.append(f'config.{field}: {before!r} -> {after!r}')
     write_atomically(path / CONFIG, json.dumps(config.to_dict(), indent=2) + '\n')
     return changes
+
+
+def common(config: ml_collections.ConfigDict) -> dict[str, object]:
+    """What all processes of a run have alike: fields, and the versions of libraries.
+
+    Each may have the data, and its caches, in a place of its own.
+    """
+    own = re.compile(r'data\.(mixture\.\w+\.)?(path|directory|prepared)|compilation_cache')
+    fields = {f'config.{name}': x for name, x in flat(config).items() if not own.fullmatch(name)}
+    return fields | {'the software': hardware.versions()}
 
 
 def has_checkpoint(path: Path) -> bool:
@@ -147,14 +166,15 @@ def check_same(what: str, here: str, saved: str) -> None:
         )
 
 
-def _flat(config: ml_collections.ConfigDict, prefix: str = '') -> dict[str, object]:
-    flat = {}
+def flat(config: ml_collections.ConfigDict, prefix: str = '') -> dict[str, object]:
+    """All fields by their whole names."""
+    found = {}
     for key, value in config.items():
         if isinstance(value, ml_collections.ConfigDict):
-            flat |= _flat(value, f'{prefix}{key}.')
+            found |= flat(value, f'{prefix}{key}.')
         else:
-            flat[prefix + key] = tuple(value) if isinstance(value, list) else value
-    return flat
+            found[prefix + key] = tuple(value) if isinstance(value, list) else value
+    return found
 
 
 def _tuples(tree):

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from transformer import registry
+from transformer import registry, schedule
 from transformer.config import BlockConfig, EmbedConfig, InitConfig, StackConfig, TokensConfig
 from transformer.errors import ConfigError
 from transformer.heads import (
@@ -43,6 +43,10 @@ class Sizes:
       platform: 'cpu', 'gpu' or 'tpu': where `attention='auto'` is to run.
       prefix: whether rows have a prefix that is read in both directions.
       decode: whether the model is to run with caches.
+      context_ways: `config.mesh.context`, devices that split a sequence; -1 means some.
+      stages: parts of a pipeline that share the layers, `config.mesh.stage`.
+      rounds: groups of layers that each of them holds.
+      microbatches: of a step.
     """
 
     vocab: int
@@ -56,10 +60,15 @@ class Sizes:
     platform: str = 'cpu'
     prefix: bool = False
     decode: bool = False
+    context_ways: int = 1
+    stages: int = 1
+    rounds: int = 1
+    microbatches: int = 1
 
     def __post_init__(self):
         if self.remat not in REMAT:
             raise ConfigError('remat', self.remat, f'one of {", ".join(REMAT)}')
+        schedule.check_rounds(self.stages, self.microbatches, self.rounds)
 
 
 def mlp(options: StackOptions, layer: int) -> MLPConfig | MoEConfig | None:
@@ -81,6 +90,7 @@ def mlp(options: StackOptions, layer: int) -> MLPConfig | MoEConfig | None:
         experts=o.experts,
         top_k=o.top_k,
         capacity=o.expert_capacity or None,
+        groups=o.expert_groups,
         normalize=o.expert_normalize,
         balance=o.expert_balance,
         router_z=o.expert_z,
@@ -125,6 +135,7 @@ def stack(
         )
         pattern.append(block)
     repeats = (depth or o.depth) // len(pattern)
+    schedule.check_layers(repeats, o.shared, sizes.stages, sizes.rounds)
     fields = {
         # After post-norm the stream is normalised already.
         'norm': None if o.residual == 'post' else o.norm_config,
@@ -133,6 +144,8 @@ def stack(
         'dtype': sizes.dtype,
         'remat': sizes.remat,
         'unroll': sizes.unroll or repeats,
+        'rounds': sizes.rounds,
+        'microbatches': sizes.microbatches,
     }
     return StackConfig(o.width, tuple(pattern), repeats, causal=causal, **fields | more)
 
@@ -143,6 +156,7 @@ def _backend(options: StackOptions, sizes: Sizes, relative: Any, causal: bool) -
     asked = {
         'dropout': o.dropout > 0,
         'bias': relative is not None,
+        'distances': False,  # they come with imported models alone
         'softcap': o.attention_softcap > 0,
         'prefix': sizes.prefix,
         'decode': sizes.decode,
@@ -151,6 +165,7 @@ def _backend(options: StackOptions, sizes: Sizes, relative: Any, causal: bool) -
     only_trains = sizes.decode and 'decode' in LACKS.get(o.attention, ())
     if o.attention == 'auto' or only_trains:
         head_width = o.head_width or o.width // o.heads
+        asked['context'] = sizes.context_ways != 1  # -1 is what is left
         return choose(sizes.platform, dtype=sizes.dtype, head_width=head_width, **asked)
     if not causal:  # no caches and no prefixes there
         asked |= {'prefix': False, 'decode': False}

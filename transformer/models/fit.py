@@ -5,6 +5,7 @@ from typing import Any
 
 from transformer.config import EncoderDecoderConfig, StackConfig, TransformerConfig
 from transformer.errors import ConfigError
+from transformer.mixers.disentangled import DistancesConfig
 from transformer.ops.attention import LACKS, OPTIONS, choose
 
 STACKS = ('stack', 'encoder', 'decoder')
@@ -52,15 +53,18 @@ def _stack(stack: StackConfig, sizes: Any, attention: str) -> StackConfig:
 
 
 def _backend(config: Any, stack: StackConfig, sizes: Any, attention: str) -> str:
+    distances = isinstance(stack.relative, DistancesConfig)
     asked = {
         'dropout': config.dropout > 0,
-        'bias': stack.relative is not None,
+        'bias': stack.relative is not None and not distances,
+        'distances': distances,
         'softcap': config.softcap is not None,
         'prefix': sizes.prefix,
         'decode': sizes.decode,
     }
     only_trains = sizes.decode and 'decode' in LACKS.get(attention, ())
     if attention == 'auto' or only_trains:
+        asked['context'] = sizes.context_ways != 1  # -1 is what is left
         return choose(sizes.platform, dtype=sizes.dtype, head_width=config.head_width, **asked)
     if attention not in LACKS:
         raise ConfigError('model.attention', attention, f'one of auto, {", ".join(LACKS)}')

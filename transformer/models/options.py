@@ -69,6 +69,7 @@ NEEDS = {
         'expert_z',
         'expert_jitter',
     ): ('experts', lambda o: o.experts > 0),
+    ('expert_groups',): ('expert_capacity', lambda o: o.experts > 0 and o.expert_capacity > 0),
     ('mamba_state', 'mamba_conv', 'mamba_expand'): (
         "'mamba' among its mixers",
         lambda o: 'mamba' in o.mixers,
@@ -111,6 +112,8 @@ class StackOptions:
     experts: E, MLPs to choose from; 0 means one MLP for all tokens.
     top_k: experts a token goes to.
     expert_capacity: tokens an expert takes, as a multiple of its even share; 0 means all that come.
+    expert_groups: parts of a (micro)batch's rows that have their even shares each, see
+      `moe.MoEConfig`.
     expert_every: layers from one with experts to the next.
     expert_normalize: whether the chosen experts' weights are scaled to sum to 1.
     expert_balance, expert_z, expert_jitter: see `moe.MoEConfig`.
@@ -147,6 +150,7 @@ class StackOptions:
     experts: int = 0
     top_k: int = 1
     expert_capacity: float = 0.0
+    expert_groups: int = 1
     expert_every: int = 1
     expert_normalize: bool = False
     expert_balance: float = 0.01
@@ -160,7 +164,7 @@ class StackOptions:
     CAUSAL = True
 
     def __post_init__(self):
-        for name in ('width', 'depth', 'heads', 'top_k', 'expert_every'):
+        for name in ('width', 'depth', 'heads', 'top_k', 'expert_groups', 'expert_every'):
             self._require(name, getattr(self, name) > 0, 'a whole number above 0')
         for name in ('mamba_state', 'mamba_conv', 'mamba_expand', 'rope_context'):
             self._require(name, getattr(self, name) > 0, 'a whole number above 0')

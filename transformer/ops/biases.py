@@ -2,15 +2,18 @@
 
 T query length, S key length, N heads, R rows of the table. Query t stands at slot `offset + t` of
 the keys' sequence, as in `ops.masks`. Within a document, distances of slots are distances of
-positions, so slots suffice.
+positions, so slots suffice. `between` is for any slots and some of the heads.
 """
 
 import math
+from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+ALL = slice(None)  # of the heads; otherwise their numbers, int32
 
 
 @flax.struct.dataclass
@@ -25,8 +28,12 @@ class Alibi:
 
     def dense(self, offset: jax.Array | int, T: int, S: int) -> jax.Array:
         """float32 [N, T, S]."""
-        distance_TS = jnp.abs(_steps(offset, T, S)).astype(jnp.float32)
-        return -self.slopes_N[:, None, None] * distance_TS[None]
+        return self.between(offset + jnp.arange(T), jnp.arange(S))
+
+    def between(self, t_T: jax.Array, s_S: jax.Array, heads: Any = ALL) -> jax.Array:
+        """float32 [N, T, S], of queries at slots t and keys at slots s, for these heads."""
+        distance_TS = jnp.abs(s_S[None] - t_T[:, None]).astype(jnp.float32)
+        return -self.slopes_N[heads][:, None, None] * distance_TS[None]
 
 
 @flax.struct.dataclass
@@ -46,12 +53,14 @@ class RoundedAlibi:
 
     def dense(self, offset: jax.Array | int, T: int, S: int) -> jax.Array:
         """float32 [N, T, S]."""
-        del offset
-        # NumPy rounds each step; a compiler may leave a rounding out.
-        slopes_N = alibi_slopes(self.heads).astype(jnp.bfloat16)
-        product_NS = slopes_N[:, None] * np.arange(S).astype(jnp.bfloat16)[None]
-        bias_NS = jnp.asarray(product_NS.astype(np.float32) * np.float32(self.scale))
-        return jnp.broadcast_to(bias_NS[:, None], (self.heads, T, S))
+        return self.between(offset + jnp.arange(T), jnp.arange(S))
+
+    def between(self, t_T: jax.Array, s_S: jax.Array, heads: Any = ALL) -> jax.Array:
+        """float32 [N, T, S], of queries at slots t and keys at slots s, for these heads."""
+        slopes = alibi_slopes(self.heads).astype(jnp.bfloat16).astype(np.float32)
+        product_NS = jnp.asarray(slopes)[heads][:, None] * _rounded(s_S.astype(jnp.float32))[None]
+        bias_NS = _rounded(product_NS) * self.scale
+        return jnp.broadcast_to(bias_NS[:, None], (len(bias_NS), t_T.size, s_S.size))
 
 
 @flax.struct.dataclass
@@ -71,15 +80,19 @@ class RelativeBuckets:
 
     def dense(self, offset: jax.Array | int, T: int, S: int) -> jax.Array:
         """float32 [N, T, S]."""
-        steps_TS = _steps(offset, T, S)
+        return self.between(offset + jnp.arange(T), jnp.arange(S))
+
+    def between(self, t_T: jax.Array, s_S: jax.Array, heads: Any = ALL) -> jax.Array:
+        """float32 [N, T, S], of queries at slots t and keys at slots s, for these heads."""
         rows, limit = self.table_RN.shape[0], self.max_distance
-        bucket_TS = buckets(rows, self.bidirectional, limit)[jnp.clip(steps_TS, -limit, limit)]
-        return self.table_RN.astype(jnp.float32)[bucket_TS].transpose(2, 0, 1)
+        ahead_TS = jnp.clip(s_S[None] - t_T[:, None], -limit, limit)
+        bucket_TS = buckets(rows, self.bidirectional, limit)[ahead_TS]
+        return self.table_RN.astype(jnp.float32)[:, heads][bucket_TS].transpose(2, 0, 1)
 
 
-def _steps(offset: jax.Array | int, T: int, S: int) -> jax.Array:
-    """int32 [T, S]: how far the key is ahead of the query."""
-    return jnp.arange(S)[None, :] - (offset + jnp.arange(T))[:, None]
+def _rounded(x: jax.Array) -> jax.Array:
+    """float32 numbers rounded to bfloat16; a compiler may leave a mere change of types out."""
+    return jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
 
 
 def buckets(count: int, bidirectional: bool, max_distance: int) -> jax.Array:

@@ -32,9 +32,12 @@ class Mask:
 
     def dense(self, T: int, S: int) -> jax.Array:
         """bool [B or 1, T, S]: True where query t may see key s."""
-        t_T1 = self.offset + jnp.arange(T)[:, None]
-        s_1S = jnp.arange(S)[None, :]
-        allowed_BTS = jnp.ones((1, T, S), bool)
+        return self.between(self.offset + jnp.arange(T), jnp.arange(S))
+
+    def between(self, t_T: jax.Array, s_S: jax.Array) -> jax.Array:
+        """As `dense`, where queries stand at slots t and keys at slots s."""
+        t_T1, s_1S = t_T[:, None], s_S[None, :]
+        allowed_BTS = jnp.ones((1, t_T.size, s_S.size), bool)
         if self.causal:
             allowed_BTS &= (s_1S <= t_T1)[None]
             if self.prefix_BS is not None:

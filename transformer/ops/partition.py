@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax.sharding import AxisType
+from jax.sharding import AxisType, PartitionSpec
 
 ROWS = ('data', 'fsdp', 'expert')  # axes that split the rows of a batch
 HEADS = ('tensor',)  # ... heads, hidden units, the vocabulary
@@ -38,10 +38,26 @@ def dividing(axes: tuple[str, ...], size: int) -> tuple[str, ...] | None:
     return axes if axes and size % product == 0 else None
 
 
-def mapped(f: Callable, in_specs: Any, out_specs: Any) -> Callable:
-    """`f` on each device's own part, over all axes that XLA still splits: `jax.shard_map`."""
+def held(x: jax.Array, axis: int, split: bool) -> jax.Array:
+    """`x` with places along `axis` split over devices, or all on each; no word on other axes."""
+    spec = [PartitionSpec.UNCONSTRAINED] * x.ndim
+    spec[axis] = CONTEXT if split else None
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(*spec))
+
+
+def mapped(f: Callable, in_specs: Any, out_specs: Any, kernel: bool = False) -> Callable:
+    """`jax.shard_map` of `f` over the axes in force: each device works on its own part.
+
+    Args:
+      kernel: whether XLA cannot look into `f`. Then axes of size 1 must be mapped as well;
+        otherwise they are better left, as gradients would be summed up over them.
+    """
     mesh = jax.sharding.get_abstract_mesh()
-    axes = {a for a, kind in zip(mesh.axis_names, mesh.axis_types) if kind != AxisType.Manual}
+    free = {a for a, kind in zip(mesh.axis_names, mesh.axis_types) if kind != AxisType.Manual}
     return jax.shard_map(
-        f, in_specs=in_specs, out_specs=out_specs, axis_names=axes, check_vma=False
+        f,
+        in_specs=in_specs,
+        out_specs=out_specs,
+        axis_names=free if kernel else set(ways()),
+        check_vma=False,
     )

@@ -7,7 +7,9 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import PartitionSpec
 
+from transformer.ops import handoff, partition
 from transformer.ops.segments import starts
 
 
@@ -40,6 +42,9 @@ def retention(
     Memory grows with T * C + T / C * H * P. A token of another segment than the one before it finds
     an empty state.
 
+    Where devices split the sequence (`ops.partition`), each works on its part from an empty state,
+    then adds what it reads of the state that those before it hand along (`ops.handoff`).
+
     Args:
       log_decay_N: log gamma of each head, at most 0; 0 forgets nothing.
       segments_BT: int32 ids, each of them in one piece.
@@ -50,10 +55,12 @@ def retention(
       y_BNTP, float32, and the state after the last token.
 
     Raises:
-      ValueError: `chunk` is below 1.
+      ValueError: `chunk` is below 1, or T does not split evenly over devices.
     """
     if chunk < 1:
         raise ValueError(f'retention: chunk={chunk} cannot be used; accepted: at least 1')
+    if state is None and partition.CONTEXT in partition.ways():
+        return _split(q_BNTH, k_BNTH, v_BNTP, log_decay_N, segments_BT, chunk)
     B, N, T, H = q_BNTH.shape
     if state is None:
         state = RetentionState.empty(B, N, H, v_BNTP.shape[-1])
@@ -96,3 +103,35 @@ def retention(
     sees_BNMC = power(at_C + 1)[None, :, None] * (run_BMC == 0)[:, None]
     y_BNMCP += jnp.einsum('bnmch,mbnhp->bnmcp', q * sees_BNMC[..., None], before_MBNHP)
     return y_BNMCP.reshape(B, N, T, -1), RetentionState(last_BNHP, segments_BT[:, -1])
+
+
+def _split(q_BNTH, k_BNTH, v_BNTP, log_decay_N, segments_BT, chunk):
+    """`retention` of a sequence that devices hold in parts."""
+    handoff.check_length(q_BNTH.shape[2], 'retention')
+    rows = partition.dividing(partition.ROWS, len(q_BNTH))
+    heads = partition.dividing(partition.HEADS, len(log_decay_N))
+    x, ids = PartitionSpec(rows, heads, partition.CONTEXT), PartitionSpec(rows, partition.CONTEXT)
+
+    def part(q_BNTH, k_BNTH, v_BNTP, log_decay_N, segments_BT):
+        (B, N, T, H), P = q_BNTH.shape, v_BNTP.shape[-1]
+        before_B = handoff.last_before(segments_BT, 1)[:, 0]
+        empty = RetentionState.empty(B, N, H, P).replace(segment_B=before_B)
+        y_BNTP, own = retention(q_BNTH, k_BNTH, v_BNTP, log_decay_N, segments_BT, empty, chunk)
+        goes_on_BT = jnp.cumsum(starts(segments_BT, before_B), axis=1) == 0
+        sees_BNT = jnp.exp(log_decay_N[:, None] * (1 + jnp.arange(T))[None])[None]
+        sees_BNT = sees_BNT * goes_on_BT[:, None]
+        keep_BN11 = sees_BNT[:, :, -1, None, None]
+        sum_BNHP = handoff.state_before(keep_BN11, own.sum_BNHP)
+        reads_BNTH = q_BNTH.astype(jnp.float32) * sees_BNT[..., None]
+        y_BNTP += jnp.einsum('bnth,bnhp->bntp', reads_BNTH, sum_BNHP)
+        state = own.replace(sum_BNHP=own.sum_BNHP + keep_BN11 * sum_BNHP)
+        return y_BNTP, jax.tree.map(lambda x: x[None], state)
+
+    in_specs = (x, x, x, PartitionSpec(heads), ids)
+    states = RetentionState(
+        PartitionSpec(partition.CONTEXT, rows, heads), PartitionSpec(partition.CONTEXT, rows)
+    )
+    y_BNTP, state = partition.mapped(part, in_specs, (x, states))(
+        q_BNTH, k_BNTH, v_BNTP, log_decay_N, segments_BT
+    )
+    return y_BNTP, jax.tree.map(lambda x: x[-1], state)

@@ -9,7 +9,9 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import PartitionSpec
 
+from transformer.ops import handoff, partition
 from transformer.ops.segments import starts
 
 
@@ -42,6 +44,9 @@ def selective_scan(
     memory at a time: the backward pass computes them again. A token of another segment than the one
     before it finds h = 0.
 
+    Where devices split the sequence (`ops.partition`), each works on its part from h = 0, then adds
+    what it reads of the h that those before it hand along (`ops.handoff`).
+
     Args:
       A_FM: below 0.
       segments_BT: int32 ids, each of them in one piece.
@@ -52,10 +57,12 @@ def selective_scan(
       y_BTF, float32, and the state after the last token.
 
     Raises:
-      ValueError: `chunk` is below 1.
+      ValueError: `chunk` is below 1, or T does not split evenly over devices.
     """
     if chunk < 1:
         raise ValueError(f'selective_scan: chunk={chunk} cannot be used; accepted: at least 1')
+    if state is None and partition.CONTEXT in partition.ways():
+        return _split(x_BTF, step_BTF, A_FM, B_BTM, C_BTM, segments_BT, chunk)
     B, T, F = x_BTF.shape
     if state is None:
         state = ScanState.empty(B, F, A_FM.shape[-1])
@@ -115,3 +122,47 @@ def _backward(kept, grad_BCFM):
 
 
 _recurrence.defvjp(_forward, _backward)
+
+
+def _split(x_BTF, step_BTF, A_FM, B_BTM, C_BTM, segments_BT, chunk):
+    """`selective_scan` of a sequence that devices hold in parts."""
+    handoff.check_length(x_BTF.shape[1], 'selective_scan')
+    rows = partition.dividing(partition.ROWS, len(x_BTF))
+    channels = partition.dividing(partition.HEADS, len(A_FM))
+    x = PartitionSpec(rows, partition.CONTEXT, channels)
+    shared = PartitionSpec(rows, partition.CONTEXT)
+
+    def part(x_BTF, step_BTF, A_FM, B_BTM, C_BTM, segments_BT):
+        before_B = handoff.last_before(segments_BT, 1)[:, 0]
+        empty = ScanState.empty(len(x_BTF), *A_FM.shape).replace(segment_B=before_B)
+        y_BTF, own = selective_scan(x_BTF, step_BTF, A_FM, B_BTM, C_BTM, segments_BT, empty, chunk)
+        goes_on_BT = jnp.cumsum(starts(segments_BT, before_B), axis=1) == 0
+        passed_BTF = jnp.cumsum(step_BTF.astype(jnp.float32), axis=1)
+        A_FM = A_FM.astype(jnp.float32)
+
+        def kept(passed_BF, goes_on_B):
+            keep_BFM = jnp.exp(passed_BF[..., None] * A_FM[None])
+            return jnp.where(goes_on_B[:, None, None], keep_BFM, 0)
+
+        keep_BFM = kept(passed_BTF[:, -1], goes_on_BT[:, -1])
+        h_BFM = handoff.state_before(keep_BFM, own.h_BFM)
+
+        @jax.checkpoint
+        def read(token):
+            passed_BF, goes_on_B, C_BM = token
+            return jnp.einsum('bfm,bm->bf', kept(passed_BF, goes_on_B) * h_BFM, C_BM)
+
+        tokens = (passed_BTF, goes_on_BT, C_BTM.astype(jnp.float32))
+        tokens = [x.swapaxes(0, 1) for x in tokens]
+        y_BTF += lax.map(read, tokens, batch_size=chunk).swapaxes(0, 1)
+        state = own.replace(h_BFM=own.h_BFM + keep_BFM * h_BFM)
+        return y_BTF, jax.tree.map(lambda x: x[None], state)
+
+    in_specs = (x, x, PartitionSpec(channels), shared, shared, shared)
+    states = ScanState(
+        PartitionSpec(partition.CONTEXT, rows, channels), PartitionSpec(partition.CONTEXT, rows)
+    )
+    y_BTF, state = partition.mapped(part, in_specs, (x, states))(
+        x_BTF, step_BTF, A_FM, B_BTM, C_BTM, segments_BT
+    )
+    return y_BTF, jax.tree.map(lambda x: x[-1], state)

@@ -10,8 +10,10 @@ from collections.abc import Callable
 
 import jax
 
+from transformer.ops import partition
 from transformer.ops.attention.jax_nn import cudnn, starts_at_zero, xla
 from transformer.ops.attention.reference import reference, weights
+from transformer.ops.attention.ring import ring
 from transformer.ops.attention.splash import splash
 from transformer.ops.biases import Alibi, RelativeBuckets
 from transformer.ops.disentangled import Disentangled
@@ -19,12 +21,13 @@ from transformer.ops.masks import Mask
 
 __all__ = ['BACKENDS', 'LACKS', 'attend', 'choose', 'weights']
 
-BACKENDS = {'reference': reference, 'xla': xla, 'cudnn': cudnn, 'splash': splash}
+BACKENDS = {'reference': reference, 'xla': xla, 'cudnn': cudnn, 'splash': splash, 'ring': ring}
 
 # What a call may ask for besides causality, windows, segments and grouped heads, which all have.
 OPTIONS = {
     'dropout': 'dropout on weights',
     'bias': 'bias on scores',
+    'distances': 'scores of distances and content',
     'softcap': 'softcap on scores',
     'prefix': 'prefix in its masks',
     'decode': 'query offset, which decoding with a cache needs',
@@ -33,8 +36,11 @@ LACKS = {
     'reference': (),
     'xla': ('dropout', 'softcap'),
     'cudnn': ('dropout', 'softcap'),
-    'splash': ('dropout', 'bias', 'prefix', 'decode'),
+    'splash': ('dropout', 'bias', 'distances', 'prefix', 'decode'),
+    'ring': ('dropout', 'distances', 'decode'),
 }
+
+SPLIT = ('splash', 'ring')  # see to it themselves where devices split sequences
 
 
 def attend(
@@ -68,7 +74,8 @@ def attend(
         raise ValueError(f'attention backend {backend!r} is unknown; known: {sorted(BACKENDS)}')
     asked = {
         'dropout': drop is not None,
-        'bias': bias is not None,
+        'bias': bias is not None and not isinstance(bias, Disentangled),
+        'distances': isinstance(bias, Disentangled),
         'softcap': softcap is not None,
         'prefix': mask.prefix_BS is not None,
         'decode': not starts_at_zero(mask),
@@ -77,6 +84,10 @@ def attend(
         if asked[option]:
             have = ' or '.join(repr(b) for b in BACKENDS if option not in LACKS[b])
             raise ValueError(f'attention backend {backend!r} has no {OPTIONS[option]}; use {have}')
+    split = partition.dividing((partition.CONTEXT,), q_BNTH.shape[2])
+    if split and backend not in SPLIT:  # XLA might gather the queries instead of the keys
+        q_BNTH = partition.held(q_BNTH, 2, split=True)
+        k_BKSH, v_BKSH = (partition.held(x, 2, split=False) for x in (k_BKSH, v_BKSH))
     return BACKENDS[backend](
         q_BNTH, k_BKSH, v_BKSH, mask, scale=scale, drop=drop, bias=bias, softcap=softcap
     )
@@ -90,9 +101,11 @@ def choose(
     head_width: int,
     dropout: bool = False,
     bias: bool = False,
+    distances: bool = False,
     softcap: bool = False,
     prefix: bool = False,
     decode: bool = False,
+    context: bool = False,
 ) -> str:
     """The backend for a model, where it is built: a key of `BACKENDS`. Logged once, with why.
 
@@ -101,17 +114,24 @@ def choose(
       dtype: of queries, keys and values.
       head_width: H.
       dropout: whether weights are dropped; the others are named as in `OPTIONS`.
+      context: whether devices split the sequence. Then a backend that leaves it split goes first;
+        the others gather keys and values.
     """
     asked = {
         'dropout': dropout,
         'bias': bias,
+        'distances': distances,
         'softcap': softcap,
         'prefix': prefix,
         'decode': decode,
     }
     wanted, reasons = ['reference'], [f'platform {platform}, {dtype}']
+    if context:
+        reasons.append('devices split the sequence')
     if platform == 'tpu':
-        wanted = ['splash', 'xla', 'reference']
+        wanted = ['splash', *['ring'] * context, 'xla', 'reference']
+    elif context:
+        wanted = ['ring', *['xla'] * (platform == 'gpu'), 'reference']
     elif platform == 'gpu' and dtype in ('bfloat16', 'float16') and head_width % 8 == 0:
         wanted = ['cudnn', 'xla', 'reference']
     elif platform == 'gpu':

@@ -35,18 +35,24 @@ def weights(q_BNTH, k_BKSH, mask: Mask, *, scale: float, bias=None, softcap=None
     return weights_BKGTS.reshape(*q_BNTH.shape[:3], k_BKSH.shape[2])
 
 
+def scores(q_BKGTH, k_BKSH, allowed_BTS, added_BNTS, softcap) -> jax.Array:
+    """cap(q k^T) + what is added, float32 [B, K, G, T, S]; hardly above NEVER where forbidden."""
+    s = jnp.einsum('bkgth,bksh->bkgts', q_BKGTH, k_BKSH, preferred_element_type=jnp.float32)
+    if softcap is not None:
+        s = softcap * jnp.tanh(s / softcap)
+    if added_BNTS is not None:
+        s += added_BNTS.reshape(-1, *s.shape[1:])
+    return s + jnp.where(allowed_BTS, 0.0, NEVER)[:, None, None]
+
+
 def _numerators(q_BNTH, k_BKSH, mask, scale, bias, softcap):
     """The softmax's numerators [B, K, G, T, S] and their sum over S, float32."""
     B, N, T, H = q_BNTH.shape
     K, S = k_BKSH.shape[1:3]
     q_BKGTH = (q_BNTH * scale).reshape(B, K, N // K, T, H)
-    scores = jnp.einsum('bkgth,bksh->bkgts', q_BKGTH, k_BKSH, preferred_element_type=jnp.float32)
-    if softcap is not None:
-        scores = softcap * jnp.tanh(scores / softcap)
-    if bias is not None:
-        scores += bias.dense(mask.offset, T, S).reshape(-1, K, N // K, T, S)
-    scores += jnp.where(mask.dense(T, S), 0.0, NEVER)[:, None, None]
+    added = None if bias is None else bias.dense(mask.offset, T, S)
+    s = scores(q_BKGTH, k_BKSH, mask.dense(T, S), added, softcap)
     # A query that may see nothing has a maximum of NEVER; its weights, and its output, become zero.
-    top = jnp.maximum(jax.lax.stop_gradient(scores.max(-1, keepdims=True)), NEVER / 2)
-    weights_BKGTS = jnp.exp(scores - top)
+    top = jnp.maximum(jax.lax.stop_gradient(s.max(-1, keepdims=True)), NEVER / 2)
+    weights_BKGTS = jnp.exp(s - top)
     return weights_BKGTS, weights_BKGTS.sum(-1, keepdims=True)

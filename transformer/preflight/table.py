@@ -1,0 +1,149 @@
+"""The table of docs/preflight.md: every shipped config on six topologies.
+
+    python -m transformer.preflight.table --results=results.jsonl > docs/preflight.md
+
+Each case is a process of `preflight.py`, one after the other; what is in the file of results is not
+done again. It takes half a minute a case. Run it from the top of the checkout.
+"""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from transformer import cli, hardware
+
+TOPOLOGIES = ('v5e:1x1', 'v6e:1x1', 'v5e:2x4', 'v5e:16x16', 'v5p:4x4x4', 'tpu7x:2x2x1')
+INTRODUCTION = """# What fits where
+
+`preflight.py` compiles the step that `train.py` runs, with the compiler for TPUs, on a machine that
+has none (`pip install -e ".[tpu]"`), and says what it takes there:
+
+    python preflight.py --config=configs/llama.py:7b --topology=v5e:16x16
+
+Parameters, memory of a device against what it has, FLOPs, bytes exchanged by kind and by axis of
+the mesh, the largest buffers, a verdict. The exit code is 0 where it fits, 1 where it does not, and
+2 where it could not be found out. `--search` finds the largest batch and the lightest
+rematerialisation that fit, `--decode` compiles a step of decoding, `--json` prints one object. GPUs
+(`--topology=h100x8`) are estimated, and it says so.
+
+What counts as memory of a device is all that the program has there: arguments (state and batch),
+results that do not take their place, temporaries at the peak, code. The compiler refuses a program
+that has more than the device; when it runs short it computes more again and keeps less, so that
+what nearly fills a device may take long to compile, and may still fit with a larger batch.
+
+## Every shipped config
+
+GiB of a device, and in brackets the rows of a step: those of the config, or one for each place of a
+batch in the mesh where these are fewer. **Bold**: does not fit, at least so much needed. {left}
+
+{head}
+{rows}
+
+What only the data tell was assumed; the output of `preflight.py` says what:
+
+{assumed}
+
+Made by `python -m transformer.preflight.table`, {versions}. A device of tpu7x is half a chip.
+"""
+
+
+def cases() -> list[str]:
+    """All shipped configs, each with all its sizes, as `--config` names them."""
+    found = []
+    for path in sorted(Path('configs').glob('*.py')):
+        if path.stem != '__init__':
+            sizes = [size for size in _sizes(path) if size]
+            found += [f'configs/{path.name}', *(f'configs/{path.name}:{size}' for size in sizes)]
+    return found
+
+
+def _sizes(path: Path) -> list[str]:
+    """What may follow the colon: the keys of tables that have ''."""
+    found: dict[str, None] = {}
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Dict):
+            keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
+            found |= dict.fromkeys(keys if '' in keys else ())
+    return list(found)
+
+
+def preflight(config: str, topology: str, *more: str) -> dict[str, Any]:
+    """The findings of a process of its own, or {'error': why}."""
+    words = [sys.executable, 'preflight.py', f'--config={config}', f'--topology={topology}']
+    done = subprocess.run([*words, '--json', *more], capture_output=True, text=True, check=False)
+    if done.stdout:
+        return json.loads(done.stdout)
+    errors = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
+    return {'error': errors[-1].removeprefix('error: ') if errors else done.stderr[-300:]}
+
+
+def fitted(config: str, topology: str) -> dict[str, Any]:
+    """The findings, with as many rows as the mesh needs, where the config has fewer."""
+    found = preflight(config, topology)
+    unit = found.get('error', '').partition('a multiple of ')[2].partition(' ')[0].rstrip(',')
+    if not unit.isdigit():
+        return found
+    return preflight(config, topology, f'--config.batch_size={unit}')
+
+
+def cell(found: dict[str, Any]) -> str:
+    if 'error' in found:
+        return 'refused'
+    size = f'{found["hbm_gib"]:.3g}'
+    return f'{size if found["fits"] else f"**{size}**"} ({found["batch_size"]:,})'
+
+
+def page(found: dict[tuple[str, str], dict[str, Any]]) -> str:
+    """The page, of findings by config and topology."""
+    configs = list(dict.fromkeys(config for config, _ in found))
+    left = ', '.join(
+        f'{topology} has {one["usable_hbm_gib"]:.2f}'
+        for topology in TOPOLOGIES
+        if (one := next((f for (_, t), f in found.items() if t == topology and 'fits' in f), None))
+    )
+    head = f'| config | {" | ".join(TOPOLOGIES)} |\n|{" --- |" * (len(TOPOLOGIES) + 1)}'
+    rows, assumed = [], {}
+    for config in configs:
+        name = config.removeprefix('configs/').replace('.py', '')
+        cells = [cell(found[config, topology]) for topology in TOPOLOGIES]
+        rows.append(f'| {name} | {" | ".join(cells)} |')
+        for phrase in found[config, TOPOLOGIES[0]].get('assumed', ()):
+            assumed.setdefault(phrase, []).append(name)
+    said = '\n'.join(f'- {", ".join(names)}: {phrase}' for phrase, names in assumed.items())
+    return INTRODUCTION.format(
+        left=f'Of {left} GiB.',
+        head=head,
+        rows='\n'.join(rows),
+        assumed=said,
+        versions=hardware.versions(),
+    )
+
+
+def main() -> int:
+    parser = cli.parser(__doc__)
+    parser.add_argument('--results', type=Path, required=True, help='a file of findings, kept')
+    flags, _ = cli.parse(parser)
+    found = {}
+    if flags.results.is_file():
+        for line in flags.results.read_text(encoding='utf-8').splitlines():
+            config, topology, one = json.loads(line)
+            found[config, topology] = one
+    for config in cases():
+        for topology in TOPOLOGIES:
+            if (config, topology) in found:
+                continue
+            one = found[config, topology] = fitted(config, topology)
+            with flags.results.open('a', encoding='utf-8') as file:
+                file.write(json.dumps([config, topology, one]) + '\n')
+            print(f'{config} on {topology}: {cell(one)}', file=sys.stderr, flush=True)
+    order = {config: n for n, config in enumerate(cases())}
+    kept = {key: found[key] for key in sorted(found, key=lambda key: order.get(key[0], 0))}
+    print(page({key: one for key, one in kept.items() if key[0] in order}), end='')
+    return 0
+
+
+if __name__ == '__main__':
+    cli.run(main)
