@@ -1,10 +1,10 @@
 """Whether an experiment fits devices that are not here, and what it costs there.
 
     python preflight.py --config=configs/quickstart.py --topology=v5e:2x4
-    python preflight.py --config=configs/llama.py:7b --topology=v5e:16x16 --config.mesh.data=1 \\
-        --config.mesh.fsdp=-1
+    python preflight.py --config=configs/llama.py:7b --topology=v5e:16x16
     python preflight.py --config=configs/quickstart.py --topology=v6e:1x1 --search
-    python preflight.py --config=configs/llama.py:7b --topology=v5p:2x2x1 --decode
+    python preflight.py --config=configs/llama.py:7b --topology=v5p:2x2x1 --decode \\
+        --config.batch_size=16
     python preflight.py --config=configs/quickstart.py --topology=h100x8 --json
 
 The step that train.py runs is compiled by the compiler for TPUs, which needs none:

@@ -119,7 +119,7 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     model = build_model(experiment, vocab, len(rows.classes), target)
     tx = optim.make(experiment)
     init = step.init_fn(model, tx)
-    abstract = step.abstract_state(init, tx, mesh)
+    abstract = step.abstract_state(init, tx, mesh, experiment.optimizer.offload)
     shardings = jax.tree.map(lambda x: x.sharding, abstract)
 
     ################################################################################

@@ -6,7 +6,7 @@
 #
 # The script is train.py if none is named. Every line says which process it is of. Signals are
 # passed on to all; the exit code is that of the first process that fails.
-set -u
+set -u -m # each process in a group of its own: Ctrl-C reaches it once, through this script
 if [[ ! ${1:-} =~ ^[1-9][0-9]*$ || ! ${2:-} =~ ^[1-9][0-9]*$ ]]; then
   sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
   exit 2

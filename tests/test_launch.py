@@ -134,6 +134,13 @@ def test_an_indexed_job_needs_its_package(monkeypatch):
         find()
 
 
+def test_a_cluster_that_does_not_answer(monkeypatch):
+    for name, value in (SLURM | {'SLURM_PROCID': 'first'}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=r"cannot be found \(.*'first'\); accepted: --coordinator="):
+        find()
+
+
 def test_all_meet():
     first, second, third = places(3)
     found = together(

@@ -195,7 +195,7 @@ def test_what_cannot_be_is_refused_by_name(family, changes, field, accepted):
 
 
 def test_an_unknown_remat_is_refused():
-    with pytest.raises(ConfigError, match=r'config\.remat.*none, dots, full'):
+    with pytest.raises(ConfigError, match=r'config\.remat.*none, dots, minimal, full, offload'):
         Sizes(40, 16, remat='some')
 
 

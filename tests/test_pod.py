@@ -270,24 +270,30 @@ def test_a_save_that_fails_in_one_process_ends_all(tmp_path):
     assert any(re.match(rf'0 \| \[process 0 of 2, .*{told}', line) for line in lines)
 
 
-def test_local_pod_tells_signals_and_exit_codes_on(tmp_path):
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_local_pod_tells_signals_and_exit_codes_on(tmp_path, number):
     script = tmp_path / 'waits.py'
     script.write_text(
         'import os, signal, sys, time\n'
-        'signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n'
+        'def heard(number, _): heards.append(number)\n'
+        'heards = []\n'
+        'for number in (signal.SIGTERM, signal.SIGINT): signal.signal(number, heard)\n'
         'print("to err", file=sys.stderr)\n'
         'print(os.environ["JAX_NUM_CPU_DEVICES"], *sys.argv[1:])\n'
         'if "--fail" in sys.argv and "--process=1" in sys.argv: sys.exit(3)\n'
-        'if "--fail" not in sys.argv: time.sleep(60)\n'
+        'while not heards and "--fail" not in sys.argv: time.sleep(0.1)\n'
+        'time.sleep(0.3)  # for a second one\n'
+        'sys.exit(128 + sum(heards) if heards else 0)\n'
     )
     words = ['scripts/local_pod.sh', '2', '4', script]
     options = {'cwd': ROOT, 'text': True, 'env': os.environ | {'PYTHON': sys.executable}}
     pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
-    with subprocess.Popen([*words, '--flag'], **options, **pipes) as running:
+    session = {'start_new_session': True}  # as of a terminal
+    with subprocess.Popen([*words, '--flag'], **options, **pipes, **session) as running:
         said = sorted([running.stdout.readline(), running.stdout.readline()])
-        running.send_signal(signal.SIGTERM)
+        os.killpg(running.pid, number)
         errors = running.communicate(timeout=60)[1]
-    assert running.returncode == 143
+    assert running.returncode == 128 + number
     assert sorted(errors.splitlines()) == ['0 | to err', '1 | to err']
     for index, line in enumerate(said):
         flags = rf'--coordinator=127.0.0.1:\d+ --processes=2 --process={index}'

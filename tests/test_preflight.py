@@ -127,6 +127,17 @@ def test_estimates_follow_the_mesh(axis, within):
     assert split['optimizer'] == pytest.approx(one['optimizer'] / ways, rel=0.01)
 
 
+def test_a_pipeline_keeps_all_its_microbatches():
+    def activations(accumulation):
+        config = default_config()
+        config.update({'batch_size': 8, 'accumulation': accumulation})
+        config.mesh.update({'data': 1, 'stage': 2})
+        found = check.Check(kinds.topology('h100x2'))(Experiment.from_config(config))
+        return found['memory_gib']['activations']
+
+    assert activations(2) == activations(4)
+
+
 def test_state_is_counted_as_it_lies():
     config = default_config()
     config.update({'mesh': {'data': 2, 'fsdp': 4}, 'data': {'vocab': 512}})
@@ -247,6 +258,22 @@ def test_the_table_has_all_configs_and_marks_what_does_not_fit():
     assert '| llama:7b | **75.3** (256) |' + ' 1.25 (256) |' * 5 in page
     assert any(line.startswith('| switch |') and 'refused' in line for line in page)
     assert any(line.startswith('- chat, ') and line.endswith(': ten classes') for line in page)
+
+
+def test_the_table_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
+    one = {'fits': True, 'hbm_gib': 2.0, 'batch_size': 16, 'usable_hbm_gib': 15.75, 'assumed': []}
+    asked = []
+    monkeypatch.setattr(table, 'cases', lambda: ['configs/a.py', 'configs/b.py'])
+    monkeypatch.setattr(table, 'fitted', lambda *case: asked.append(case) or one)
+    results = tmp_path / 'results.jsonl'
+    results.write_text(json.dumps(['configs/a.py', 'v5e:1x1', one | {'hbm_gib': 1.0}]) + '\n')
+    monkeypatch.setattr('sys.argv', ['table', f'--results={results}'])
+    assert table.main() == 0
+    assert len(asked) == 11 and ('configs/a.py', 'v5e:1x1') not in asked
+    page = capsys.readouterr().out
+    assert '| a | 1 (16) |' in page and '| b | 2 (16) |' in page
+    assert table.main() == 0 and len(asked) == 11
+    assert capsys.readouterr().out == page
 
 
 def test_a_batch_grows_to_the_places_of_the_mesh():

@@ -37,6 +37,16 @@ def test_a_loop_without_a_known_end_counts_once():
     assert counts == [4, 1, 1]
 
 
+def test_what_the_hosts_carry_between_slices_counts():
+    handler = '_xla_host_transfer_handler_name="xla_megascale_runtime"'
+    kind = '_xla_megascale_transfer_type="ALL_REDUCE"'
+    send = '%s = (f32[4,8]{1,0}, u32[], token[]) send(%y, %zero), channel_id=4, '
+    send += f'frontend_attributes={{{handler},{kind}}}'
+    text = LOOPS.replace('  ROOT %r =', f'  {send}\n  ROOT %r =')
+    found = hlo.collectives(text, {'data': 2, 'tensor': 2})[-2]
+    assert (found.kind, found.bytes, found.axes) == ('all-reduce between slices', 128, ('data',))
+
+
 def test_a_sum_of_parts_among_zeros_is_a_gather():
     whole = '%y = f32[4,8]{1,0} get-tuple-element(%loop), index=1'
     zeros = '%none = f32[4,8]{1,0} broadcast(%zero), dimensions={}'

@@ -189,6 +189,8 @@ class Experiment:
         per_step = self.batch_size % self.accumulation == 0
         accepted = f'a divisor of config.batch_size={self.batch_size}'
         _require('accumulation', self.accumulation, per_step, accepted)
+        piped = self.rounds == 1 or self.mesh.stage != 1
+        _require('rounds', self.rounds, piped, '1, as config.mesh.stage=1')
         s = self.sample
         _require('sample.tokens', s.tokens, s.tokens > 0, 'a whole number above 0')
         _require('sample.temperature', s.temperature, s.temperature >= 0, 'at least 0')

@@ -94,14 +94,14 @@ def run(
     group = functools.partial(_group, layer, unroll=unroll, policy=policy)
     mapped = jax.shard_map(
         functools.partial(_stage, group, A, rounds),
-        in_specs=(PartitionSpec(None, AXIS), PartitionSpec(AXIS), PartitionSpec()),
+        in_specs=(PartitionSpec(None, AXIS), PartitionSpec(AXIS), PartitionSpec(), PartitionSpec()),
         out_specs=(PartitionSpec(AXIS), PartitionSpec(None, AXIS)),
         axis_names={AXIS},
         check_vma=False,
     )
-    flow = jax.tree.map(apart, {'x_BTD': x_NTD} | rows)
-    x_ABTD, told_VSLA = mapped(groups_VSL, flow, rest)
-    x_NTD = x_ABTD[:A].swapaxes(0, 1).reshape(x_NTD.shape)
+    rows = {name: _laid(apart(x)) for name, x in rows.items()}  # whole on every stage
+    x_ABTD, told_VSLA = mapped(groups_VSL, _laid(apart(x_NTD), AXIS), rows, rest)
+    x_NTD = _laid(x_ABTD, AXIS)[:A].swapaxes(0, 1).reshape(x_NTD.shape)
     return x_NTD, jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), told_VSLA)
 
 
@@ -111,17 +111,25 @@ def _apart(x: jax.Array, A: int, S: int) -> jax.Array:
     return jnp.pad(x, [(0, -A % S)] + [(0, 0)] * (x.ndim - 1))
 
 
-def _stage(group, A, rounds, groups_V1L, flow, ctx):
+def _laid(x: jax.Array, first: Any = None) -> jax.Array:
+    """[., B, ...] with its rows split as ever: XLA would gather them here and there."""
+    rows = partition.dividing(partition.ROWS, x.shape[1])
+    free = [PartitionSpec.UNCONSTRAINED] * (x.ndim - 2)
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(first, rows, *free))
+
+
+def _stage(group, A, rounds, groups_V1L, x_ABTD, rows, ctx):
     """What one stage does: returns its share of the results, [A / S, B, T, D], and its reports."""
     S = jax.lax.axis_size(AXIS)
     plan, stage = schedule.schedule(S, A, rounds), jax.lax.axis_index(AXIS)
     groups_VL = jax.tree.map(lambda x: x[:, 0], groups_V1L)
     micro_I = jnp.asarray(plan.micro_IS)[:, stage]
     # Idle stages work on what lies at hand, which nobody reads.
-    fed_I = jax.tree.map(lambda x: _whole(x)[jnp.maximum(micro_I, 0)], flow)
+    flow = rows | {'x_BTD': _collected(x_ABTD)}
+    fed_I = jax.tree.map(lambda x: _laid(x[jnp.maximum(micro_I, 0)]), flow)
     first_BTD = fed_I['x_BTD'][0]
     # One place more than there are microbatches: for what comes back from an idle stage.
-    back = jnp.zeros((A + 1, *first_BTD.shape), first_BTD.dtype)
+    back = _laid(jnp.zeros((A + 1, *first_BTD.shape), first_BTD.dtype))
     back_I = jnp.asarray(np.where(plan.micro_IS[:, -1] == IDLE, A, plan.micro_IS[:, -1]))
 
     def iteration(carry, now):
@@ -134,21 +142,35 @@ def _stage(group, A, rounds, groups_V1L, flow, ctx):
         x_BTD = jnp.where(stage == 0, x_BTD, handed_BTD)
         x_BTD, told = group(groups_VL, turn, x_BTD, ctx.replace(**own))
         x_BTD = jax.lax.ppermute(x_BTD, AXIS, [(s, (s + 1) % S) for s in range(S)])
-        back_ABTD = jax.lax.dynamic_update_index_in_dim(back_ABTD, x_BTD, to, 0)
+        back_ABTD = _laid(jax.lax.dynamic_update_index_in_dim(back_ABTD, x_BTD, to, 0))
         return (x_BTD, back_ABTD), told
 
     turn_I = jnp.asarray(plan.round_IS)[:, stage]
     xs = fed_I, turn_I, jnp.maximum(micro_I, 0), back_I
     (_, back_ABTD), told_IL = jax.lax.scan(iteration, (first_BTD, back), xs)
-    done_ABTD = jnp.where(stage == 0, back_ABTD[:A], 0)
-    done_ABTD = jnp.pad(done_ABTD, [(0, -A % S)] + [(0, 0)] * (done_ABTD.ndim - 1))
+    done_ABTD = jnp.pad(back_ABTD[:A], [(0, -A % S)] + [(0, 0)] * (back_ABTD.ndim - 1))
     when_VA = jnp.asarray(plan.when_SVA)[stage]
     told_V1LA = jax.tree.map(lambda x: jnp.moveaxis(x[when_VA], 2, 1)[:, None], told_IL)
-    return jax.lax.psum_scatter(done_ABTD, AXIS, tiled=True), told_V1LA
+    return _shared(done_ABTD), told_V1LA
 
 
-def _whole(x: jax.Array) -> jax.Array:
-    return jax.lax.all_gather(x, AXIS, tiled=True)
+def _collected(x_ABTD: jax.Array) -> jax.Array:
+    """All microbatches on stage 0, of which each stage has some; on other stages mostly zeros.
+
+    By permutations alone: across other collectives along `stage` XLA gathers the rows.
+    """
+    S = jax.lax.axis_size(AXIS)
+    others = [jax.lax.ppermute(x_ABTD, AXIS, [(s, 0)]) for s in range(1, S)]
+    return _laid(jnp.concatenate([x_ABTD, *others]))
+
+
+def _shared(x_ABTD: jax.Array) -> jax.Array:
+    """Stage s's share of what stage 0 has."""
+    first, *others = jnp.split(x_ABTD, jax.lax.axis_size(AXIS))
+    for s, part in enumerate(others, 1):
+        got = jax.lax.ppermute(part, AXIS, [(0, s)])
+        first = jnp.where(jax.lax.axis_index(AXIS) == s, got, first)
+    return _laid(first)
 
 
 def _group(layer, groups_VL, turn, x_BTD, ctx, *, unroll, policy):

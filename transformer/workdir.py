@@ -148,7 +148,8 @@ def common(config: ml_collections.ConfigDict) -> dict[str, object]:
     """
     own = re.compile(r'data\.(mixture\.\w+\.)?(path|directory|prepared)|compilation_cache')
     fields = {f'config.{name}': x for name, x in flat(config).items() if not own.fullmatch(name)}
-    return fields | {'the software': hardware.versions()}
+    named = (part.rsplit(' ', 1) for part in hardware.versions().split(', '))
+    return fields | {f'the version of {name}': version for name, version in named}
 
 
 def has_checkpoint(path: Path) -> bool:

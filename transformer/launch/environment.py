@@ -14,7 +14,7 @@ from transformer.errors import UserError
 
 FLAGS = ('coordinator', 'processes', 'process')
 VARIABLES = ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JAX_PROCESS_ID')
-PATIENCE = 50  # seconds in which the host of process 0 must be known by its name
+PATIENCE = 45  # seconds in which the host of process 0 must be known by its name
 METADATA = ('metadata.google.internal', 80)  # what a TPU VM asks about itself
 
 
@@ -84,8 +84,8 @@ def _explicit(told: dict[str, str | None]) -> Place | None:
 
 def _of_cluster(told: dict[str, str | None]) -> Place | None:
     """What the cluster says, if it runs more than one process; `told` overrides it."""
-    cluster = _cluster()
     try:
+        cluster = _cluster()
         if cluster is None or (count := cluster.get_process_count()) < 2:
             if any(told.values()):  # the beginning of something explicit, without its rest
                 return _explicit(told)
@@ -98,8 +98,7 @@ def _of_cluster(told: dict[str, str | None]) -> Place | None:
     except Exception as error:  # whatever JAX's detection raises
         flags = ' '.join(f'--{name}=' for name in FLAGS)
         raise UserError(
-            f'the processes of this run cannot be found by {cluster.__name__}: {error}; '
-            f'accepted instead: {flags}'
+            f'the other processes of this run cannot be found ({error}); accepted: {flags}'
         ) from error
 
 

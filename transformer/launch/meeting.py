@@ -15,7 +15,7 @@ from transformer.errors import UserError
 from transformer.launch.environment import Place
 from transformer.launch.link import Link
 
-REACH = 50  # seconds in which process 0 must answer
+REACH = 45  # seconds in which process 0 must answer
 JOIN = 300  # ... in which all must have come
 REMIND = 15  # ... after which process 0 says for whom it waits
 GREETING = 'transformer'
@@ -76,7 +76,8 @@ def call(place: Place, reach: float = REACH) -> tuple[dict[int, Link], list[dict
     deadline, problem = time.monotonic() + reach, 'no answer'
     while time.monotonic() < deadline:
         try:
-            link = Link(socket.create_connection(place.address, timeout=5))
+            left = max(0.1, deadline - time.monotonic())
+            link = Link(socket.create_connection(place.address, timeout=min(5, left)))
         except OSError as error:
             problem = error.strerror or str(error)
             time.sleep(0.2)

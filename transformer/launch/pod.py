@@ -69,11 +69,10 @@ class Pod:
         peer = self._peers[index]
         return f'process {index} of {self.count} ({peer["host"]}, pid {peer["pid"]})'
 
-    def tell(self, message: dict, to: int | None = None) -> None:
-        """Sends to one process; None: to every one that this is connected to."""
-        for index, link in self._links.items():
-            if to is None or index == to:
-                link.send(message)
+    def tell(self, message: dict) -> None:
+        """Sends to process 0; process 0 to all others."""
+        for link in self._links.values():
+            link.send(message)
 
     def gather(self, value: Any) -> list[Any] | None:
         """What all processes pass, in their order, at process 0; None elsewhere.

@@ -29,31 +29,34 @@ def estimate(case: Case) -> dict[str, Any]:
         activations = sum(each)
         # Gradients lie as parameters do; the largest array has a gradient, too.
         temporaries = memory.bytes_of(state.params) + max(each, default=0)
-    known = memory.state_of(state, kept)
-    given = sum(known[name] for name in ('parameters', 'optimizer', 'kept'))
+    parts = memory.state_of(state, kept)
+    given = sum(parts[name] for name in ('parameters', 'optimizer', 'kept'))
     total, capacity = given + activations + temporaries, int(case.topology.kind.usable)
     found = memory.Memory(
-        **known,
+        **parts,
         activations=activations,
         temporaries=temporaries,
         arguments=given,
-        outputs=None,
-        code=None,
+        outputs=0,
+        code=0,
         total=total,
         capacity=capacity,
         fits=total <= capacity,
     )
     unknown = dict.fromkeys(('compile_seconds', 'collective_bytes'))
-    return report.common(case, state, found) | {'estimate': True, 'largest_buffers': []} | unknown
+    known = report.common(case, state, found) | report.arithmetic(case, state, found, None)
+    return known | {'estimate': True, 'largest_buffers': []} | unknown
 
 
 def residuals(case: Case, params: Any) -> list[int]:
-    """Bytes of a device of each array that the backward pass keeps of a microbatch."""
+    """Bytes of a device of each array that the backward pass keeps."""
     c, task = case.experiment, case.task
-    rows = c.batch_size // c.accumulation
+    # The stages of a pipeline keep what all microbatches need; otherwise one follows the other.
+    microbatches = 1 if case.mesh.shape['stage'] > 1 else c.accumulation
+    rows = c.batch_size // microbatches
     batch = {
         name: jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
-        for name, x in task.batch(c.batch_size, c.accumulation).items()
+        for name, x in task.batch(c.batch_size, microbatches).items()
     }
 
     def loss(params, batch, key):

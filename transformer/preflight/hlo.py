@@ -8,6 +8,7 @@ import collections
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from transformer.preflight.hlo_groups import axes_of, groups_of
 from transformer.preflight.hlo_loops import Frame, enter
@@ -22,6 +23,7 @@ KINDS = (
     'collective-permute',
     'collective-broadcast',
 )
+BETWEEN = ' between slices'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Collective:
     """One exchange between devices.
 
     Attributes:
-      kind: one of `KINDS`.
+      kind: one of `KINDS`; between slices of TPUs it is followed by `BETWEEN`.
       bytes: that a device holds of it each time: the larger of what it gives and what it gets. Of
         an all-gather this is the whole, of a reduce-scatter what is summed.
       groups: devices that exchange, by their places in the mesh; of a permute pairs (from, to).
@@ -60,6 +62,8 @@ def collectives(text: str, mesh: Mapping[str, int] | None = None) -> list[Collec
     """
     program, found, seen = parse(text), [], set()
     for instruction, frame, count, fused in walk(program):
+        if instruction.opcode == 'send':
+            found += _between_slices(instruction, count, mesh)
         if instruction.opcode.removesuffix('-start') not in KINDS:
             continue
         channel = re.search(r'channel_id=(\d+)', instruction.rest)
@@ -114,6 +118,16 @@ def _called(instruction: Instruction) -> list[str]:
         names = branches[1].split(',') if branches else [instruction.called('true_computation')]
         return [name.strip().lstrip('%') for name in names][-1:]
     return []
+
+
+def _between_slices(send: Instruction, count: int, mesh: Any) -> list[Collective]:
+    """What a device sends over the slow network, by the host: slices are joined along `data`."""
+    kind = re.search(r'_xla_megascale_transfer_type="(\w+)"', send.rest)
+    if kind is None:
+        return []
+    name = kind[1].lower().replace('_', '-') + BETWEEN
+    axes = ('data',) if mesh else ()
+    return [Collective(name, send.arrays[0].bytes, (), axes, count, send.op_name)]
 
 
 def _parts(instruction: Instruction, here: Computation) -> list[tuple[str, int]]:

@@ -43,7 +43,7 @@ def largest(text: str, count: int = 5) -> list[Buffer]:
             for given in (a for n in instruction.operands for a in here.instructions[n].arrays):
                 if given in own:
                     own.remove(given)
-        made_by = instruction.op_name or _filled_by(program, here, instruction)
+        made_by = _maker(program, here, instruction)
         made_by = f'argument {made_by}'.replace("\\'", "'") if argument else made_by
         found += [Buffer(a.laid_out, a.text, made_by) for a in own if a.space == 0]
     distinct = dict.fromkeys(sorted(found, key=lambda buffer: -buffer.bytes))
@@ -61,8 +61,10 @@ def _carried_on(computation: Computation) -> frozenset[str]:
     return frozenset(names)
 
 
-def _filled_by(program: Program, here: Computation, buffer: Instruction) -> str:
-    """Which operation of a loop writes into a buffer that is but room."""
+def _maker(program: Program, here: Computation, buffer: Instruction) -> str:
+    """Which operation made a buffer, or writes into it in a loop, or made what it is a copy of."""
+    if buffer.op_name:
+        return buffer.op_name
     for loop in here.instructions.values():
         start = here.instructions[loop.operands[0]] if loop.opcode == 'while' else None
         if start is not None and buffer.name in start.operands:
@@ -71,8 +73,12 @@ def _filled_by(program: Program, here: Computation, buffer: Instruction) -> str:
             found = body.instructions[written]
             while found.opcode in ('get-tuple-element', 'bitcast'):
                 found = body.instructions[found.operands[0]]
-            return found.op_name or found.opcode
-    return buffer.opcode
+            if found.op_name:
+                return found.op_name
+    what = buffer.opcode.removesuffix('-start')
+    while buffer.operands and not buffer.op_name:
+        buffer = here.instructions[buffer.operands[0]]
+    return f'{what} of {buffer.op_name}' if buffer.op_name else what
 
 
 def kept_for_backward(text: str) -> int:

@@ -32,7 +32,7 @@ def of(case: Case, compiled: Compiled) -> dict[str, Any]:
             {'gib': buffer.bytes / GIB, 'shape': buffer.shape, 'made_by': buffer.made_by}
             for buffer in buffers
         ],
-        **_arithmetic(case, compiled.state, found, moved),
+        **arithmetic(case, compiled.state, found, moved),
     }
 
 
@@ -87,7 +87,7 @@ def _hints(case: Case) -> str:
     return ', '.join(hints)
 
 
-def _arithmetic(case: Case, state: Any, found: Memory, moved: Any) -> dict[str, Any]:
+def arithmetic(case: Case, state: Any, found: Memory, moved: Any) -> dict[str, Any]:
     """FLOPs, and what they are to the bytes that a device moves."""
     row = _flops_of_token if case.writes else summary.flops_per_row
     flops = case.experiment.batch_size * row(getattr(state, 'params', state), case.model.config)
@@ -147,7 +147,7 @@ def text(found: dict[str, Any]) -> str:
         f'  {"together":<14} {f["hbm_gib"]:>9.3f}  of {f["usable_hbm_gib"]:.2f} that a program may '
         f'have ({f["chip_hbm_gib"]:.2f} in all), headroom {f["headroom_gib"]:.3f}'
     )
-    lines += [] if f['estimate'] else _compiled_lines(f)
+    lines += _flops_lines(f) + ([] if f['estimate'] else _compiled_lines(f))
     lines.append(f'verdict        {f["verdict"]}')
     return '\n'.join(lines)
 
@@ -166,7 +166,7 @@ PARTS = {
 }
 
 
-def _compiled_lines(f: dict[str, Any]) -> list[str]:
+def _flops_lines(f: dict[str, Any]) -> list[str]:
     lines = [
         f'FLOPs          {f["flops"]:.4g} a step, {f["flops_per_device"]:.4g} a device: '
         f'{f["seconds_at_peak"] * 1e3:.3g} ms at peak ({f["flops_formula"]})'
@@ -184,9 +184,14 @@ def _compiled_lines(f: dict[str, Any]) -> list[str]:
                 f'arithmetic     {f[name]:,.0f} FLOPs a byte of {what}; below '
                 f'{f["balance_" + balance]:,.0f} the bytes take longer'
             )
+    return lines
+
+
+def _compiled_lines(f: dict[str, Any]) -> list[str]:
+    lines = []
     if f['collective_bytes'] is not None:
         moved = [
-            f'  {kind:<20} {size / 2**20:>12,.2f}  along {axes}'
+            f'  {kind:<25} {size / 2**20:>12,.2f}  along {axes}'
             for kind, along in f['collective_bytes'].items()
             for axes, size in along.items()
         ]

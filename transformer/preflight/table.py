@@ -2,14 +2,16 @@
 
     python -m transformer.preflight.table --results=results.jsonl > docs/preflight.md
 
-Each case is a process of `preflight.py`, one after the other; what is in the file of results is not
-done again. It takes half a minute a case. Run it from the top of the checkout.
+Each case is a process of `preflight.py`; what is in the file of results is not done again. A case
+takes half a minute of two cores, the largest a few minutes. Run it from the top of the checkout.
 """
 
 import ast
+import itertools
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -125,23 +127,23 @@ def page(found: dict[tuple[str, str], dict[str, Any]]) -> str:
 def main() -> int:
     parser = cli.parser(__doc__)
     parser.add_argument('--results', type=Path, required=True, help='a file of findings, kept')
+    parser.add_argument('--jobs', type=int, default=2, help='processes at a time (2)')
     flags, _ = cli.parse(parser)
     found = {}
     if flags.results.is_file():
         for line in flags.results.read_text(encoding='utf-8').splitlines():
             config, topology, one = json.loads(line)
             found[config, topology] = one
-    for config in cases():
-        for topology in TOPOLOGIES:
-            if (config, topology) in found:
-                continue
-            one = found[config, topology] = fitted(config, topology)
-            with flags.results.open('a', encoding='utf-8') as file:
-                file.write(json.dumps([config, topology, one]) + '\n')
-            print(f'{config} on {topology}: {cell(one)}', file=sys.stderr, flush=True)
-    order = {config: n for n, config in enumerate(cases())}
-    kept = {key: found[key] for key in sorted(found, key=lambda key: order.get(key[0], 0))}
-    print(page({key: one for key, one in kept.items() if key[0] in order}), end='')
+    wanted = list(itertools.product(cases(), TOPOLOGIES))
+    missing = [case for case in wanted if case not in found]
+    with ThreadPoolExecutor(flags.jobs) as pool, flags.results.open('a', encoding='utf-8') as file:
+        # In the order of `missing`, each as soon as it and those before it are there.
+        for case, one in zip(missing, pool.map(lambda case: fitted(*case), missing)):
+            found[case] = one
+            file.write(json.dumps([*case, one]) + '\n')
+            file.flush()
+            print(f'{" on ".join(case)}: {cell(one)}', file=sys.stderr, flush=True)
+    print(page({case: found[case] for case in wanted}), end='')
     return 0
 
 
