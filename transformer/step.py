@@ -61,12 +61,11 @@ def abstract_state(
 
 
 def abstract_batch(batch: dict[str, Any], mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes, types and layout of a batch like this one (of this process's rows)."""
+    """Shapes, types and layout of a batch like this one, which has the rows of all processes."""
 
     def one(x) -> jax.ShapeDtypeStruct:
-        shape = (x.shape[0], x.shape[1] * jax.process_count(), *x.shape[2:])
-        layout = NamedSharding(mesh, sharding.batch_spec(len(shape)))
-        return jax.ShapeDtypeStruct(shape, x.dtype, sharding=layout)
+        layout = NamedSharding(mesh, sharding.batch_spec(len(x.shape)))
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=layout)
 
     return {name: one(x) for name, x in batch.items()}
 

@@ -80,6 +80,9 @@ def splash(q_BNTH, k_BKSH, v_BKSH, mask: Mask, *, scale: float, drop, bias, soft
         y_BNTH = jax.vmap(lambda *x: _run(kernel, *x))(q, k, v, segments)
         return zigzag.collect(y_BNTH, 2) if dealt else y_BNTH
 
+    if n > 1:  # keys and values are gathered again in the backward pass, and not kept until then
+        keep = jax.checkpoint_policies.save_only_these_names(ATTENTION)
+        part = jax.checkpoint(part, policy=keep)
     if ways:
         rows, places = partition.dividing(partition.ROWS, B), CONTEXT if n > 1 else None
         x, ids = PartitionSpec(rows, heads, places), PartitionSpec(rows, places)
