@@ -17,6 +17,7 @@ network, *2 at the end for two slices; v100x8, t4x8, l4x8, a100x8, h100x8, h200x
 import json
 import os
 import sys
+import traceback
 from typing import Any
 
 from transformer import cli
@@ -38,7 +39,9 @@ def main(argv: list[str] | None = None) -> int:
         return run(flags, overrides)
     except UserError as error:
         print(f'error: {error}', file=sys.stderr, flush=True)
-        return 2
+    except Exception:  # 1 would say that it does not fit
+        traceback.print_exc()
+    return 2
 
 
 def run(flags: Any, overrides: dict[str, str]) -> int:

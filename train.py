@@ -63,6 +63,7 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
         plots,
         prefetch,
         report,
+        schedule,
         sharding,
         signals,
         step,
@@ -85,7 +86,10 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     ################################################################################
     # Mesh: what cannot work on these devices is refused before anything is made.
     mesh = sharding.make_mesh(experiment.mesh, experiment.model.experts)
-    sharding.check_batch(experiment.batch_size, experiment.accumulation, experiment.context, mesh)
+    sharding.check_batch(experiment.batch_size, experiment.accumulation, experiment.length, mesh)
+    schedule.check_use(mesh.shape['stage'], experiment.accumulation, experiment.rounds)
+    sharding.check_model(experiment.model, mesh)
+    build_model(experiment, vocab=1, classes=1)  # refused here, if at all, and not after the data
     cleanup.enter_context(jax.set_mesh(mesh))  # some attention kernels ask for it
     begun = pod.broadcast(workdir.has_checkpoint(directory))
     initial.refuse_imported(directory)
@@ -233,7 +237,7 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
                     writer.write(n, 'validation', validation)
                     say(f'step {n:>6}  validation  {terminal.values(validation)}')
             is_best = validation is not None and (best is None or validation['loss'] < best[1])
-            is_best = is_best and experiment.checkpoint.keep_best > 0
+            is_best = pod.broadcast(is_best and experiment.checkpoint.keep_best > 0)
             if is_best or leaving or report.due(n, experiment.checkpoint_every, experiment.steps):
                 with speed.paused():
                     writer.sync()

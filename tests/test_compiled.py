@@ -20,7 +20,7 @@ MODEL = {'width': 1024, 'depth': 2, 'heads': 8, 'tied': False}
 PLAIN = {'xla_jf_spmd_threshold_for_windowed_einsum_mib': '100000'}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def compiled(topology, mesh, fields=(), model=(), vocab=VOCAB):
     """(case, state, executable) of a decoder's training step."""
     config = default_config()

@@ -94,7 +94,10 @@ def alone(name, split):
     ('name', 'axes'),
     [
         pytest.param(
-            name, axes, marks=pytest.mark.xdist_group(f'parallel-{name}'), id=f'{name}-{named(axes)}'
+            name,
+            axes,
+            marks=pytest.mark.xdist_group(f'parallel-{name}'),
+            id=f'{name}-{named(axes)}',
         )
         for name in FAMILIES
         for axes in (*ALONE, *MIXED)
@@ -111,7 +114,6 @@ def test_as_on_one_device(name, axes):
         np.testing.assert_allclose(spread[key], value, rtol=1e-4, err_msg=key)
     largest = max(np.abs(g).max() for g in jax.tree.leaves(grads))
     for path, g, other in zip(paths.names(grads), *map(jax.tree.leaves, (grads, others))):
-        # A gradient that is nearly zero, as of a key's bias, is a sum of large numbers: its rounding
-        # is measured by theirs.
+        # One that is nearly zero, as of a key's bias, is a sum of large numbers, and so its rounding.
         scale = max(np.abs(g).max(), 1e-2 * largest)
         assert np.abs(other - g).max() <= 1e-5 * scale, path

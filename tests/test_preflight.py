@@ -208,7 +208,7 @@ class Tried:
 @pytest.mark.parametrize(
     ('start', 'room', 'best'),
     [
-        (8, 100, (64, 'dots')),  # 64 rows under dots take 64 * 1; none would take 128
+        (8, 100, (108, 'full')),  # 112 rows would take 100.8
         (64, 10, (8, 'dots')),
         (8, 2000, (512, 'none')),
         (8, 3.9, (4, 'full')),  # the smallest batch there is

@@ -17,6 +17,7 @@ from transformer.errors import ConfigError
 from transformer.experiment import MeshConfig
 from transformer.hf import architecture, pretrained
 from transformer.restore import build_model
+from transformer.sharding import mesh as mesh_module
 
 
 def mesh_of(**axes):
@@ -195,6 +196,33 @@ def test_heads_that_the_tensor_axis_does_not_divide():
     params = tiny.shapes(tiny.model())
     with pytest.raises(ConfigError, match='divisor of .*mixer/key/kernel'):
         sharding.param_specs(params, mesh_of(data=1, tensor=8))
+
+
+@pytest.mark.parametrize(
+    ('fields', 'axes', 'message'),
+    [
+        ({'heads': 6}, {'data': 1, 'tensor': 4, 'fsdp': 2}, 'config.model.heads=6, such as 2 or 3'),
+        ({'kv_heads': 2, 'heads': 8}, {'data': 1, 'tensor': 8}, 'config.model.kv_heads=2'),
+        ({'experts': 6}, {'data': 2, 'expert': 4}, 'config.model.experts=6, such as 2 or 3'),
+    ],
+)
+def test_what_a_mesh_does_not_divide_is_named(fields, axes, message):
+    options = dataclasses.replace(tiny.OPTIONS, **fields)
+    with pytest.raises(ConfigError, match=message) as raised:
+        sharding.check_model(options, mesh_of(**axes))
+    assert raised.value.field in ('mesh.tensor', 'mesh.expert')
+
+
+def test_two_axes_together_that_do_not_divide():
+    params = {'tokens': {'table': np.zeros((257, 48))}}
+    with pytest.raises(ConfigError, match=r'what times config.mesh.tensor=2 is a divisor of 48'):
+        sharding.param_specs(params, SimpleNamespace(shape={'fsdp': 16, 'tensor': 2}))
+
+
+def test_hosts_of_gpus_are_no_slices():
+    gpus = [SimpleNamespace(platform='gpu', slice_index=i // 8, id=i) for i in range(16)]
+    assert mesh_module._slices(gpus) == 1
+    assert mesh_module._slices(slices_of(2)) == 2
 
 
 def test_moments_may_wait_on_the_host():

@@ -46,7 +46,8 @@ class Scores:
 
         def sums(params, batch):
             one = jax.tree.map(lambda x: x[0], batch)
-            scores, _ = sharding.apply(model, {'params': params}, one, method='forward')
+            used = {'params': sharding.at_use(params, model)}
+            scores, _ = sharding.apply(model, used, one, method='forward')
             weights, targets = one['weights'], one['targets']
             guesses = scores.argmax(-1)
             _, nats_B = losses.cross_entropy(scores, targets, weights)

@@ -189,12 +189,16 @@ class Experiment:
         per_step = self.batch_size % self.accumulation == 0
         accepted = f'a divisor of config.batch_size={self.batch_size}'
         _require('accumulation', self.accumulation, per_step, accepted)
-        piped = self.rounds == 1 or self.mesh.stage != 1
-        _require('rounds', self.rounds, piped, '1, as config.mesh.stage=1')
         s = self.sample
         _require('sample.tokens', s.tokens, s.tokens > 0, 'a whole number above 0')
         _require('sample.temperature', s.temperature, s.temperature >= 0, 'at least 0')
         _require('sample.top_p', s.top_p, 0 < s.top_p <= 1, 'above 0, at most 1')
+
+    @property
+    def length(self) -> int:
+        """Tokens of a row that `mesh.context` must divide; 0 for images, whose patches are filled
+        up."""
+        return 0 if self.objective.RECORDS == 'images' else self.context
 
     @classmethod
     def from_config(cls, config: ml_collections.ConfigDict) -> 'Experiment':

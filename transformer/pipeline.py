@@ -210,6 +210,14 @@ def _without_slices(policy: Policy | None) -> Policy:
     return keeps
 
 
+def _dealt(rows: int, microbatches: int) -> int:
+    """The most microbatches, a divisor of `microbatches`, whose rows the mesh can still split."""
+    found = partition.ways()
+    ways = math.prod(found.get(axis, 1) for axis in partition.ROWS)
+    ways = ways if rows % ways == 0 else 1
+    return math.gcd(rows // ways, microbatches)
+
+
 def lifted(
     body: Callable, rounds: int, microbatches: int, unroll: int, policy: Policy | None
 ) -> Callable:
@@ -235,7 +243,7 @@ def lifted(
         if caches is not None:
             step = lambda x_BTD, own: layer(own, x_BTD, ctx)  # noqa: E731
             return jax.lax.scan(step, x_NTD, layers_R, unroll=unroll), ()
-        A = math.gcd(len(x_NTD), microbatches)
+        A = _dealt(len(x_NTD), microbatches)
         x_NTD, (_, told) = run(layer, layers_R, x_NTD, ctx, A, rounds, unroll, policy)
         return (x_NTD, (None, told)), ()
 

@@ -71,6 +71,7 @@ def build_model(
         stages=max(experiment.mesh.stage, 1),  # what -1 comes to, a `Stack` sees
         rounds=experiment.rounds,
         microbatches=experiment.accumulation,
+        context_ways=experiment.mesh.context,
     )
     return model.make(experiment.model.build(sizes))
 
@@ -123,22 +124,28 @@ def without_stages(mesh: MeshConfig) -> MeshConfig:
 
 
 def _meshes(experiment: Experiment) -> Iterator[Mesh]:
-    """The mesh of the run, then others that these devices may form: parts, copies, one device."""
+    """The mesh of the run, then others that these devices may form: parts, copies, one device.
+
+    One device is no choice for several processes: the others would have none.
+    """
     for config in (experiment.mesh, MeshConfig(data=1, fsdp=-1), MeshConfig()):
         with contextlib.suppress(ConfigError):
             yield sharding.make_mesh(config, experiment.model.experts)
-    yield sharding.make_mesh(MeshConfig(data=1), devices=jax.devices()[:1])
+    if jax.process_count() == 1:
+        yield sharding.make_mesh(MeshConfig(data=1), devices=jax.devices()[:1])
 
 
 def _laid_out(experiment: Experiment, params: Any, target: int) -> tuple[Mesh, Any]:
-    """The first mesh that divides both the parameters and the batches, and a spec for each."""
-    e = experiment
-    for mesh in _meshes(e):
-        with contextlib.suppress(ConfigError):
-            for length in (e.context, target):
-                sharding.check_batch(e.batch_size, e.accumulation, length, mesh)
+    """The first mesh that divides the parameters and the lengths, and a spec for each parameter."""
+    last: ConfigError | None = None
+    for mesh in _meshes(experiment):
+        try:
+            for length in (experiment.length, target):
+                sharding.check_context(length, mesh)
             return mesh, sharding.param_specs(params, mesh)
-    raise AssertionError('one device divides everything')
+        except ConfigError as error:
+            last = error
+    raise last
 
 
 def _choose(checkpoints: Checkpoints, wanted: str, directory: Path) -> int | None:

@@ -68,6 +68,13 @@ def check_layers(repeats: int, shared: bool, stages: int, rounds: int) -> None:
         raise ConfigError('mesh.stage', stages, f'what divides {unit}, {such}')
 
 
+def check_use(stages: int, microbatches: int, rounds: int) -> None:
+    """Raises a `ConfigError` where so many stages cannot, or need not, train in rounds."""
+    if rounds > 1 and stages == 1:
+        raise ConfigError('rounds', rounds, '1, as config.mesh.stage comes to 1')
+    check_rounds(stages, microbatches, rounds)
+
+
 def check_rounds(stages: int, microbatches: int, rounds: int) -> None:
     """Raises a `ConfigError` where a stage would wait in the middle of each round."""
     if rounds > 1 and stages > 1 and microbatches < stages:

@@ -89,10 +89,9 @@ def train_step_fn(
     rate = optim.schedule(experiment)
     smoothing = experiment.objective.smoothing
     stacks = [stack for stack, _ in summary.stacks(model.config).values()]
-    dtype = stacks[0].dtype
 
     def loss_fn(params, batch, rows_B, key):
-        used = {'params': sharding.at_use(params, dtype)}
+        used = {'params': sharding.at_use(params, model)}
         scores, aux = sharding.apply(
             model, used, batch, rows_B, True, rngs={'dropout': key}, method='forward'
         )
@@ -105,7 +104,7 @@ def train_step_fn(
         A = len(rows_AB)
         pipeline.check_microbatches(stacks, A)
         merged, rows_N = jax.tree.map(pipeline.merged, (batch, rows_AB))
-        used = {'params': sharding.at_use(params, dtype)}
+        used = {'params': sharding.at_use(params, model)}
         scores, aux = sharding.apply(
             model, used, merged, rows_N, True, rngs={'dropout': key}, method='forward'
         )

@@ -73,13 +73,18 @@ def _explicit(told: dict[str, str | None]) -> Place | None:
         given = ', '.join(f'{name}={value}' for name, value in told.items() if value is not None)
         raise UserError(f'{given}: {" and ".join(missing)} must be given too')
     (address, coordinator), (total, processes), (which, process) = told.items()
-    if not re.fullmatch(r'.+:\d{1,5}', coordinator):
-        raise UserError(f'{address}={coordinator}: accepted: HOST:PORT of process 0')
+    _check_address(address, coordinator)
     if not processes.isdigit() or int(processes) < 1:
         raise UserError(f'{total}={processes}: accepted: a whole number above 0')
     if not process.isdigit() or int(process) >= int(processes):
         raise UserError(f'{which}={process}: accepted: 0 to {int(processes) - 1}')
     return Place(coordinator, int(processes), int(process)) if int(processes) > 1 else None
+
+
+def _check_address(name: str, value: str) -> None:
+    port = value.rpartition(':')[2]
+    if not re.fullmatch(r'.+:\d{1,5}', value) or not 0 < int(port) < 1 << 16:
+        raise UserError(f'{name}={value}: accepted: HOST:PORT of process 0')
 
 
 def _of_cluster(told: dict[str, str | None]) -> Place | None:
@@ -91,6 +96,9 @@ def _of_cluster(told: dict[str, str | None]) -> Place | None:
                 return _explicit(told)
             return None
         address, port = told[VARIABLES[0]], os.environ.get('JAX_COORDINATOR_PORT')
+        if address:
+            address += f':{port}' if port and ':' not in address else ''
+            _check_address(VARIABLES[0], address)
         address = address or cluster.get_coordinator_address(PATIENCE, port)
         return Place(address, count, cluster.get_process_id(), _devices(cluster))
     except UserError:

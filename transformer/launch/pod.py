@@ -123,7 +123,7 @@ class Pod:
         link.close()
         self._add(self._cut, index)
         if index not in self._bye:
-            self._end(f'{self.name(index)} has died')
+            self._end(f'{self.name(index)} has died; {AGAIN}')
 
     def _add(self, to: set[int], index: int) -> None:
         with self._changed:
@@ -133,7 +133,7 @@ class Pod:
     def _end(self, what: str) -> None:
         """Says why the run is over, and leaves; returns only where that is under way already."""
         if self._leaving.acquire(blocking=False):
-            os.write(2, f'{self._prefix}error: {what}; {AGAIN}\n'.encode())
+            os.write(2, f'{self._prefix}error: {what}\n'.encode())
             self._leave(what, 1)
 
     def _leave(self, what: str, code: int) -> NoReturn:

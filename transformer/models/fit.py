@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from transformer import schedule
 from transformer.config import EncoderDecoderConfig, StackConfig, TransformerConfig
 from transformer.errors import ConfigError
 from transformer.mixers.disentangled import DistancesConfig
@@ -39,6 +40,7 @@ def _stack(stack: StackConfig, sizes: Any, attention: str) -> StackConfig:
             return config
         return dataclasses.replace(config, backend=_backend(config, stack, sizes, attention))
 
+    schedule.check_layers(stack.repeats, stack.shared, sizes.stages, sizes.rounds)
     pattern = tuple(
         dataclasses.replace(block, mixer=part(block.mixer), cross=part(block.cross))
         for block in stack.pattern
@@ -49,6 +51,8 @@ def _stack(stack: StackConfig, sizes: Any, attention: str) -> StackConfig:
         dtype=sizes.dtype,
         remat=sizes.remat,
         unroll=sizes.unroll or stack.repeats,
+        rounds=sizes.rounds,
+        microbatches=sizes.microbatches,
     )
 
 

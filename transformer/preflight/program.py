@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
-from transformer import decode, optim, sharding, step
+from transformer import decode, optim, schedule, sharding, step
 from transformer.errors import ConfigError, UserError
 from transformer.ops.partition import HEADS, ROWS
 from transformer.preflight.kinds import Topology
@@ -74,10 +74,12 @@ def case(experiment: Any, topology: Topology, task: Task, devices: Any, writes: 
             raise UserError(f'--decode: a model of objective {c.objective.kind!r} writes no text')
         _check_rows(c.batch_size, mesh)
     else:
-        sharding.check_batch(c.batch_size, c.accumulation, c.context, mesh)
+        sharding.check_batch(c.batch_size, c.accumulation, c.length, mesh)
+        schedule.check_use(mesh.shape['stage'], c.accumulation, c.rounds)
         if task.target % mesh.shape['context']:
             accepted = f'a divisor of {task.target}, the length of target sequences'
             raise ConfigError('mesh.context', mesh.shape['context'], accepted)
+    sharding.check_model(c.model, mesh)
     sizes = task.vocab, task.classes, task.target
     if not topology.compiles:  # the shape of the mesh is all that there is
         mesh = mesh.abstract_mesh

@@ -6,7 +6,7 @@ from typing import Any
 
 # From what is fastest to what takes the least room.
 POLICIES = ('none', 'dots', 'minimal', 'full', 'offload')
-MOST = 1 << 14  # rows a device
+MOST = 1 << 14  # times the smallest batch
 
 
 def search(
@@ -18,8 +18,9 @@ def search(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The findings on the best experiment, and what was tried.
 
-    The batch begins at the config's, and doubles while the step fits under any policy, or halves
-    until it does; of the largest, the lightest policy that fits is taken.
+    The largest batch is the one that fits with the policy that takes the least room: doubled from
+    the config's while it fits, or halved until it does, and then by halves between the two. Of the
+    policies the lightest that fits is taken.
 
     Args:
       unit: the smallest batch: a row for each place of a batch in the mesh and each microbatch.
@@ -40,24 +41,23 @@ def search(
         say(f'tried          batch {rows:,}, remat {policy}: {says}, {found["hbm_gib"]:.2f} GiB')
         return found
 
-    def lightest(rows: int, first: int) -> dict[str, Any] | None:
-        """The findings with the lightest policy that fits, not lighter than number `first`."""
-        attempts = (attempt(rows, policy) for policy in policies[first:])
+    def fits(rows: int) -> dict[str, Any] | None:
+        attempts = (attempt(rows, policy) for policy in policies[-2:])
         return next((found for found in attempts if found['fits']), None)
 
-    rows = max(unit, experiment.batch_size // unit * unit)
-    best = lightest(rows, 0)
-    while best is None and rows > unit:
-        rows = max(unit, rows // 2 // unit * unit)
-        best = lightest(rows, 0)
-        if best is not None:
-            return best, tried
+    low, high = 0, MOST + 1  # in units: what fits, and what does not
+    at, best = max(1, experiment.batch_size // unit), None
+    while high - low > 1:
+        found = fits(at * unit)
+        if found is None:
+            high = at
+        else:
+            low, best = at, found
+        at = (low + high) // 2 if low and high <= MOST else min(2 * at, MOST) if low else at // 2
+        if not at:
+            break
     if best is None:
         return last, tried
-    while rows < unit * MOST:
-        # What does not fit a smaller batch does not fit a larger one.
-        more = lightest(2 * rows, policies.index(best['remat']))
-        if more is None:
-            break
-        best, rows = more, 2 * rows
-    return best, tried
+    lighter = policies[: policies.index(best['remat'])]
+    attempts = (attempt(low * unit, policy) for policy in lighter)
+    return next((found for found in attempts if found['fits']), best), tried

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 from jax.sharding import PartitionSpec
 
-from transformer import paths
+from transformer import paths, summary
 from transformer.blocks import Block
 from transformer.embed import Embed, Tokens
 from transformer.heads import MaskedHead, TokenHead
@@ -64,14 +64,13 @@ def _spec(x: jax.Array, axes: tuple[tuple[str, ...], ...]) -> PartitionSpec:
     return PartitionSpec(*spec)
 
 
-def at_use(params: Any, dtype: str) -> Any:
+def at_use(params: Any, model: nn.Module) -> Any:
     """The parameters as the model is to read them: those outside the scans gathered over `fsdp`.
 
     A table of tokens is read by its rows, where XLA would rather move activations than the table.
     What lies below a scan over depth is gathered layer by layer, by XLA.
 
-    Args:
-      dtype: of activations; tables of tokens are gathered in it.
+    Tables of tokens are gathered in the type that the model computes in.
     """
     if not partition.ways():
         return params
@@ -79,7 +78,8 @@ def at_use(params: Any, dtype: str) -> Any:
     used = []
     for path, x, spec in zip(paths.names(params), *map(jax.tree.leaves, (params, specs))):
         if '/repeat/' not in path and '/shared/' not in path:
-            x = x.astype(dtype) if path in ('tokens/table', 'head/kernel') else x
+            if path in ('tokens/table', 'head/kernel'):
+                x = x.astype(next(iter(summary.stacks(model.config).values()))[0].dtype)
             # Gradients are summed where they are to lie, instead of everywhere.
             x = _laid(x, PartitionSpec(*map(_whole, spec)), spec)
         used.append(x)

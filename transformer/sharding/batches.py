@@ -35,6 +35,11 @@ def check_batch(batch_size: int, accumulation: int, context: int, mesh: Mesh) ->
             f'a multiple of {unit} for {ways} devices along {axes}{each}, '
             f'such as {" or ".join(map(str, near))}',
         )
+    check_context(context, mesh)
+
+
+def check_context(context: int, mesh: Mesh) -> None:
+    """Raises a `ConfigError` where sequences of that length cannot be split evenly."""
     if context % mesh.shape[CONTEXT]:
         accepted = f'a multiple of config.mesh.context={mesh.shape[CONTEXT]}'
         raise ConfigError('context', context, accepted)

@@ -34,11 +34,18 @@ def make_mesh(
     """
     devices = jax.devices() if devices is None else list(devices)
     sizes = _sizes(config, experts, len(devices))
-    slices = len({getattr(device, 'slice_index', 0) for device in devices})
+    slices = _slices(devices)
     if sizes['data'] % slices:
         raise ConfigError('mesh.data', sizes['data'], f'a multiple of the {slices} slices')
     kinds = (AxisType.Auto,) * len(AXES)
     return Mesh(_arranged(tuple(sizes[axis] for axis in AXES), slices, devices), AXES, kinds)
+
+
+def _slices(devices: Sequence[Any]) -> int:
+    """How many slices of TPUs; of GPUs the number tells hosts, which `fsdp` may cross."""
+    if devices[0].platform != 'tpu':
+        return 1
+    return len({getattr(device, 'slice_index', 0) for device in devices})
 
 
 def _sizes(config: MeshConfig, experts: int, count: int) -> dict[str, int]:

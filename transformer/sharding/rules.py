@@ -84,20 +84,24 @@ class _Rule:
     otherwise: tuple[Axis, ...] = ()
 
 
-def _undivided(shape, spec, mesh) -> tuple[int, str] | None:
-    """A size that its mesh axis does not divide, and that axis."""
+def _undivided(shape, spec, mesh) -> tuple[int, tuple[str, ...]] | None:
+    """A size that its mesh axes do not divide, and those."""
     for size, axis in zip(shape, spec):
         axes = (axis,) if isinstance(axis, str) else axis or ()
         if size % math.prod(mesh.shape[a] for a in axes):
-            return size, max(axes, key=lambda a: mesh.shape[a])
+            return size, axes
     return None
 
 
-def _refusal(path: str, size: int, axis: str, mesh) -> ConfigError:
+def _refusal(path: str, size: int, axes: tuple[str, ...], mesh) -> ConfigError:
+    axis = max(axes, key=lambda a: mesh.shape[a])
     now = mesh.shape[axis]
-    near = sorted((n for n in range(1, size + 1) if size % n == 0), key=lambda n: abs(n - now))[:2]
-    accepted = (
-        f'a divisor of {size}, an axis of parameter {path}, such as '
-        f'{" or ".join(map(str, sorted(near)))}'
-    )
+    others = {a: mesh.shape[a] for a in axes if a != axis and mesh.shape[a] > 1}
+    rest = math.prod(others.values())
+    fitting = [n for n in range(1, size + 1) if size % (n * rest) == 0]
+    near = sorted(sorted(fitting, key=lambda n: abs(n - now))[:2])
+    times = ' '.join(f'times config.mesh.{a}={n}' for a, n in others.items())
+    what = f'what {times} is ' if times else ''
+    such = f', such as {" or ".join(map(str, near))}' if near else ''
+    accepted = f'{what}a divisor of {size}, an axis of parameter {path}{such}'
     return ConfigError(f'mesh.{axis}', now, accepted)
