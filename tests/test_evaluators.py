@@ -17,14 +17,19 @@ C, B = 4, 8
 NAMES = ('a', 'b', 'O', 'c')
 
 
+class Bias(nn.Module):
+    @nn.compact
+    def __call__(self, scores):
+        bias_C = self.param('bias', nn.initializers.zeros, (C,))
+        return scores + bias_C.reshape((1,) * (scores.ndim - 1) + (C,))
+
+
 class Given(nn.Module):
     """Scores are part of the batch, plus a bias, so that there is a parameter."""
 
     @nn.compact
     def forward(self, batch, rows_B=None, train=False):
-        bias_C = self.param('bias', nn.initializers.zeros, (C,))
-        scores = batch['scores']
-        return scores + bias_C.reshape((1,) * (scores.ndim - 1) + (C,)), {}
+        return Bias(name='head')(batch['scores']), {}
 
 
 BIAS = np.array([0.1, -0.2, 0.3, 0.0], np.float32)
@@ -52,7 +57,7 @@ def evaluator():
 
     def get(objective, classes):
         if (objective.kind, classes) not in made:
-            params = {'bias': jnp.asarray(BIAS)}
+            params = {'head': {'bias': jnp.asarray(BIAS)}}
             whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
             params = jax.device_put(params, whole)
             scores = Scores(
@@ -143,7 +148,7 @@ def test_padding_rows_do_not_count(evaluator):
 )
 def test_sources(objective, names, places):
     mesh = sharding.make_mesh(MeshConfig())
-    params = {'bias': jnp.asarray(BIAS)}
+    params = {'head': {'bias': jnp.asarray(BIAS)}}
     whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     layout = jax.tree.map(lambda _: whole, params)
     scores = Scores(Given(), objective, names, mesh, layout, ('x', 'never', 'y'))

@@ -201,7 +201,7 @@ def test_heads_that_the_tensor_axis_does_not_divide():
 @pytest.mark.parametrize(
     ('fields', 'axes', 'message'),
     [
-        ({'heads': 6}, {'data': 1, 'tensor': 4, 'fsdp': 2}, 'config.model.heads=6, such as 2 or 3'),
+        ({}, {'data': 1, 'tensor': 8}, 'config.model.heads=4, such as 2 or 4'),
         ({'kv_heads': 2, 'heads': 8}, {'data': 1, 'tensor': 8}, 'config.model.kv_heads=2'),
         ({'experts': 6}, {'data': 2, 'expert': 4}, 'config.model.experts=6, such as 2 or 3'),
     ],
