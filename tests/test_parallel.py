@@ -114,6 +114,6 @@ def test_as_on_one_device(name, axes):
         np.testing.assert_allclose(spread[key], value, rtol=1e-4, err_msg=key)
     largest = max(np.abs(g).max() for g in jax.tree.leaves(grads))
     for path, g, other in zip(paths.names(grads), *map(jax.tree.leaves, (grads, others))):
-        # One that is nearly zero, as of a key's bias, is a sum of large numbers: so is its rounding.
+        # What is nearly zero, as a key's bias, is a sum of large numbers, and so is its rounding.
         scale = max(np.abs(g).max(), 1e-2 * largest)
         assert np.abs(other - g).max() <= 1e-5 * scale, path

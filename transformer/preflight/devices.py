@@ -44,7 +44,11 @@ def tpus(topology: Topology) -> list[Any]:
         )
     except (jax.errors.JaxRuntimeError, RuntimeError) as error:
         why = str(error).splitlines()[0]
-        raise UserError(f'--topology={topology.name}: the compiler for TPUs says: {why}') from None
+        known = {2: '1x1, 2x2, 2x4, 4x4, 4x8, 8x8, 8x16 and 16x16', 3: '2x2x1, 2x2x2, 4x4x4, 8x8x8'}
+        raise UserError(
+            f'--topology={topology.name}: the compiler for TPUs knows no such slice ({why}); '
+            f'accepted: such as {known[topology.kind.axes]}'
+        ) from None
     return list(found.devices)
 
 

@@ -81,7 +81,8 @@ def _hints(case: Case) -> str:
     if case.writes:
         return 'a smaller config.batch_size or config.context, a larger config.mesh.tensor'
     heavier = POLICIES[POLICIES.index(case.experiment.remat) + 1 :]
-    hints = ['a larger config.mesh.fsdp', 'a smaller config.batch_size']
+    spread = 'a larger config.mesh.fsdp' if case.mesh.size > 1 else 'more chips'
+    hints = [spread, 'a smaller config.batch_size']
     if heavier:
         hints.insert(1, f'config.remat={" or ".join(heavier)}')
     return ', '.join(hints)
@@ -126,7 +127,7 @@ def text(found: dict[str, Any]) -> str:
     half = ' (half a chip)' if f['devices_per_chip'] == 2 else ''
     mesh = ', '.join(f'{axis} {size}' for axis, size in f['mesh'].items() if size > 1) or 'all 1'
     each = f'{f["devices"]:,} devices, {f["devices_per_chip"]} a chip'
-    devices = f'{f["chips"]:,} chips' + (f' ({each})' if half else '')
+    devices = f'{f["chips"]:,} chip{"s" * (f["chips"] > 1)}' + (f' ({each})' if half else '')
     remat = '' if f['step'] == 'decode' else f', remat {f["remat"]}'
     lines = [
         f'topology       {f["topology"]}: {devices}',
