@@ -53,7 +53,12 @@ def state_bytes(of):
     return executable.memory_analysis().argument_size_in_bytes - row
 
 
-@pytest.mark.parametrize('chips', [4, 16, 64, 256])
+MORE = (pytest.mark.meshes, pytest.mark.slow)  # `pytest -m meshes` has them
+
+
+@pytest.mark.parametrize(
+    'chips', [pytest.param(4, marks=MORE), 16, pytest.param(64, marks=MORE), 256]
+)
 def test_fsdp_divides_parameters_and_optimizer_state(chips):
     of = fsdp(chips)
     whole = 3 * 4 * summary.parameter_count(of[1].params)  # and two moments, float32

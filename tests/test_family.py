@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from tests import tiny
+from tests import test_parallel, tiny
 from transformer import losses, sharding, step
 from transformer.context import Context
 from transformer.experiment import MeshConfig
@@ -189,9 +189,12 @@ def test_rematerialised_unrolled_and_bfloat16(name):
 
 
 @pytest.mark.slow
-@each(tiny.FAMILIES)
+@each([name for name in tiny.FAMILIES if name not in test_parallel.FAMILIES])
 def test_sharded_equals_single(name):
-    """One update by plain gradients on eight devices moves the parameters as on one."""
+    """One update by plain gradients on eight devices moves the parameters as on one.
+
+    `test_parallel.py` has the other families.
+    """
     experiment, tx = tiny.experiment(), optax.sgd(1.0)
     model, params = tiny.made(name, dropout=0.2)
     batch = tiny.batch_for(model)

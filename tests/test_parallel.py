@@ -90,15 +90,17 @@ def alone(name, split):
     return gradients(name, split)
 
 
+def marks(name, axes):
+    """Every family on every axis and two mixed meshes; `pytest -m meshes` has the rest."""
+    always = name in ('llama', 'switch') or axes in (*ALONE, MIXED[0], MIXED[4])
+    rest = [] if always else [pytest.mark.meshes, pytest.mark.slow]
+    return [pytest.mark.xdist_group(f'parallel-{name}'), *rest]
+
+
 @pytest.mark.parametrize(
     ('name', 'axes'),
     [
-        pytest.param(
-            name,
-            axes,
-            marks=pytest.mark.xdist_group(f'parallel-{name}'),
-            id=f'{name}-{named(axes)}',
-        )
+        pytest.param(name, axes, marks=marks(name, axes), id=f'{name}-{named(axes)}')
         for name in FAMILIES
         for axes in (*ALONE, *MIXED)
         if 'expert' not in axes or name == 'switch' or len(axes) > 1
