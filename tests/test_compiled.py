@@ -14,6 +14,7 @@ from transformer.preflight import hlo, kinds, program, task
 from transformer.preflight.devices import tpus
 
 pytestmark = [needs_compiler, pytest.mark.xdist_group('compiled')]
+MORE = (pytest.mark.meshes, pytest.mark.slow)  # `pytest -m meshes` has them
 VOCAB, CONTEXT = 32_000, 256
 MODEL = {'width': 1024, 'depth': 2, 'heads': 8, 'tied': False}
 # Gathers stay gathers: XLA would make rings of permutes of some, which overlap with products.
@@ -53,12 +54,7 @@ def state_bytes(of):
     return executable.memory_analysis().argument_size_in_bytes - row
 
 
-MORE = (pytest.mark.meshes, pytest.mark.slow)  # `pytest -m meshes` has them
-
-
-@pytest.mark.parametrize(
-    'chips', [pytest.param(4, marks=MORE), 16, pytest.param(64, marks=MORE), 256]
-)
+@pytest.mark.parametrize('chips', [16, *(pytest.param(n, marks=MORE) for n in (4, 64, 256))])
 def test_fsdp_divides_parameters_and_optimizer_state(chips):
     of = fsdp(chips)
     whole = 3 * 4 * summary.parameter_count(of[1].params)  # and two moments, float32
@@ -76,6 +72,8 @@ def test_fsdp_gathers_parameters_only():
     assert abs(gathered / expected - 1) < 0.05
 
 
+@pytest.mark.meshes
+@pytest.mark.slow
 def test_programs_do_not_grow_with_the_slice():
     few, many = (of[2].as_text() for of in (fsdp(16), fsdp(256)))
     assert len(many) < 1.5 * len(few)
@@ -94,6 +92,8 @@ def test_tensor_exchanges_what_a_block_needs():
     assert max(one.bytes for one in found) < logits
 
 
+@pytest.mark.meshes
+@pytest.mark.slow
 def test_context_divides_activations():
     """Sequences so long that nothing else counts."""
     long, small = (('batch_size', 1), ('context', 16_384)), (('width', 256), ('heads', 4))

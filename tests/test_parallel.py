@@ -91,8 +91,8 @@ def alone(name, split):
 
 
 def marks(name, axes):
-    """Every family on every axis and two mixed meshes; `pytest -m meshes` has the rest."""
-    always = name in ('llama', 'switch') or axes in (*ALONE, MIXED[0], MIXED[4])
+    """All meshes for two families, some for the others; `pytest -m meshes` has the rest."""
+    always = name in ('llama', 'switch') or axes in (*ALONE[2:], MIXED[0])
     rest = [] if always else [pytest.mark.meshes, pytest.mark.slow]
     return [pytest.mark.xdist_group(f'parallel-{name}'), *rest]
 
