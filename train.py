@@ -89,7 +89,8 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     sharding.check_batch(experiment.batch_size, experiment.accumulation, experiment.length, mesh)
     schedule.check_use(mesh.shape['stage'], experiment.accumulation, experiment.rounds)
     sharding.check_model(experiment.model, mesh)
-    build_model(experiment, vocab=1, classes=1)  # refused here, if at all, and not after the data
+    # Refused here, if at all, and not after the data.
+    build_model(experiment, vocab=int(experiment.objective.RECORDS != 'images'), classes=1)
     cleanup.enter_context(jax.set_mesh(mesh))  # some attention kernels ask for it
     begun = pod.broadcast(workdir.has_checkpoint(directory))
     initial.refuse_imported(directory)

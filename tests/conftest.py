@@ -6,6 +6,7 @@ import shutil
 import tempfile
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+os.environ.setdefault('ALLOW_MULTIPLE_LIBTPU_LOAD', '1')  # several workers compile for TPUs
 if 'TRANSFORMER_DATA' not in os.environ:  # prepared data of the tests go with them
     os.environ['TRANSFORMER_DATA'] = tempfile.mkdtemp(prefix='transformer-tests-')
     atexit.register(shutil.rmtree, os.environ['TRANSFORMER_DATA'], ignore_errors=True)

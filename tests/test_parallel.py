@@ -91,9 +91,9 @@ def alone(name, split):
 
 
 def marks(name, axes):
-    """All meshes for two families, some for the others; `pytest -m meshes` has the rest."""
-    always = name in ('llama', 'switch') or axes in (*ALONE[2:], MIXED[0])
-    rest = [] if always else [pytest.mark.meshes, pytest.mark.slow]
+    """What one family needs, and all for llama; `pytest -m meshes` has the rest."""
+    some = (*ALONE[2:], MIXED[0]) if name != 'switch' else (ALONE[4], ALONE[5], MIXED[1], MIXED[5])
+    rest = [] if name == 'llama' or axes in some else [pytest.mark.meshes, pytest.mark.slow]
     return [pytest.mark.xdist_group(f'parallel-{name}'), *rest]
 
 
