@@ -12,10 +12,12 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from tests import tiny
-from transformer import optim, paths, sharding, step
+from transformer import optim, paths, restore, sharding, step
 from transformer.errors import ConfigError
 from transformer.experiment import MeshConfig
 from transformer.hf import architecture, pretrained
+from transformer.models.assemble import Sizes
+from transformer.models.fit import fit
 from transformer.restore import build_model
 from transformer.sharding import mesh as mesh_module
 
@@ -217,6 +219,29 @@ def test_two_axes_together_that_do_not_divide():
     params = {'tokens': {'table': np.zeros((257, 48))}}
     with pytest.raises(ConfigError, match=r'what times config.mesh.tensor=2 is a divisor of 48'):
         sharding.param_specs(params, SimpleNamespace(shape={'fsdp': 16, 'tensor': 2}))
+
+
+def test_runs_over_split_sequences_have_the_ring():
+    fields = {'mesh__data': 1, 'mesh__context': 8}
+    stack = build_model(tiny.experiment(**fields), tiny.VOCAB).config.stack
+    assert stack.pattern[0].mixer.backend == 'ring'
+    stack = build_model(tiny.experiment(), tiny.VOCAB).config.stack
+    assert stack.pattern[0].mixer.backend == 'reference'
+
+
+def test_imported_models_know_their_microbatches():
+    stack = fit(tiny.member('gpt').config, Sizes(tiny.VOCAB, 16, stages=2, microbatches=4)).stack
+    assert stack.microbatches == 4
+    with pytest.raises(ConfigError, match='2 repeats'):
+        fit(tiny.member('gpt').config, Sizes(tiny.VOCAB, 16, stages=3, microbatches=4))
+
+
+def test_after_a_pipeline_all_devices_evaluate():
+    mesh = {'mesh__data': 1, 'mesh__fsdp': 2, 'mesh__stage': 4}
+    experiment = tiny.experiment(batch_size=8, accumulation=4, **mesh)
+    plain = dataclasses.replace(experiment, mesh=restore.without_stages(experiment.mesh))
+    found, _ = restore._laid_out(plain, tiny.shapes(tiny.model()), 0)
+    assert (found.size, found.shape['fsdp'], found.shape['stage']) == (8, 8, 1)
 
 
 def test_hosts_of_gpus_are_no_slices():

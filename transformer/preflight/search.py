@@ -53,7 +53,12 @@ def search(
             high = at
         else:
             low, best = at, found
-        at = (low + high) // 2 if low and high <= MOST else min(2 * at, MOST) if low else at // 2
+        if not low:
+            at //= 2
+        elif high > MOST:
+            at = min(2 * at, MOST)
+        else:
+            at = (low + high) // 2
         if not at:
             break
     if best is None:
