@@ -61,7 +61,15 @@ def main() -> int:
         raise UserError(f'--split={flags.split}: accepted: {accepted} (config.data.test_split)')
     ways = sharding.row_ways(run.mesh)
     local = -(-experiment.batch_size // experiment.accumulation // ways) * ways
-    scores = Scores(run.model, objective, run.classes, run.mesh, run.param_shardings, rows.sources)
+    scores = Scores(
+        run.model,
+        objective,
+        run.classes,
+        run.mesh,
+        run.param_shardings,
+        rows.sources,
+        experiment.loss_chunk,
+    )
     here = sharding.rows_here(run.mesh, local)
     batches = feed.eval_batches(split, batch_size=local, rows=here)
     with jax.set_mesh(run.mesh):  # some attention kernels ask for it

@@ -3,6 +3,8 @@
     python generate.py --workdir=runs/quickstart --prompt="def "
     python generate.py --workdir=runs/quickstart --prompts=prompts.txt --temperature=0
     python generate.py --workdir=runs/translate --prompt="ein hund läuft ." --beam=4
+    python generate.py --workdir=runs/large --prompt="def " --draft=runs/small --draft_tokens=4
+    python generate.py --workdir=runs/large --prompt="def " --quantize=int8
     python generate.py --workdir=runs/masked --prompt="import [MASK] as np"
     python generate.py --workdir=runs/fim --prompt="def area(r):<|fim_middle|> * r"
     python generate.py --hf=DIR --prompt="Once upon a time"
@@ -11,7 +13,9 @@
 A decoder continues the text: one prompt is written to the terminal as it grows, several are
 completed in one batch. An encoder-decoder writes the target, a masked model the likeliest tokens of
 each [MASK], a classifier the class; a chat model answers what a user says; one of
-`fill_in_middle` writes what belongs at the mark. DIR is a Hugging Face directory, or a hub id.
+`fill_in_middle` writes what belongs at the mark. A small model with the same tokenizer may propose
+tokens (--draft): the text stays the model's own and takes fewer passes. DIR is a Hugging Face
+directory, or a hub id.
 """
 
 import json
@@ -38,6 +42,9 @@ def main() -> int:
     add('--top_p', type=float, default=0.95, help='only the likeliest up to this share (0.95)')
     add('--beam', type=int, default=0, help='hypotheses of a beam search (encoder-decoders)')
     add('--length_penalty', type=float, default=0.6, help='of the beam search (0.6)')
+    add('--draft', type=Path, help='a run (with --hf a DIR) whose model proposes tokens')
+    add('--draft_tokens', type=int, default=4, help='how many it proposes at a time (4)')
+    add('--quantize', default='', metavar='int8', help='parameters as 8-bit numbers (decoders)')
     add('--seed', type=int, default=0, help='the same seed gives the same text')
     add('--json', action='store_true', help='prints one JSON object a prompt')
     launch.add_flags(parser)
@@ -54,7 +61,6 @@ def main() -> int:
     from data import sources
     from transformer import respond
     from transformer.beam import Beam
-    from transformer.decode import Generator
     from transformer.errors import UserError
     from transformer.sampling import Sampling
 
@@ -80,8 +86,14 @@ def main() -> int:
             else '--prompt'
         )
         raise UserError(f"{where}='': a prompt is empty; accepted: at least one character")
+    if flags.draft is None and flags.draft_tokens != parser.get_default('draft_tokens'):
+        parser.error('--draft_tokens: nothing proposes tokens; accepted: with --draft')
     load = of_checkpoint if flags.hf else of_run
     speaker, step = load(flags, how)
+    if flags.draft is not None:
+        speaker = drafted(flags, speaker)
+    if flags.quantize:
+        speaker = quantized(flags, speaker)
     objective, tokenizer = speaker.objective, speaker.tokenizer
     chats = objective.kind == 'chat'
     if flags.system and not chats:
@@ -94,8 +106,7 @@ def main() -> int:
         end, (prompt,) = tokenizer.end, respond.begun(speaker, texts)
         if chats:
             end, (prompt,) = respond.asked(speaker, texts)
-        prefix = objective.kind == 'prefix'
-        generator = Generator(speaker.model, speaker.params, end, how, prefix)
+        generator = speaker.generator(end)
         shown = f'{texts[0]}\n' if chats else f'{texts[0]} -> ' if gap else texts[0]
         stream(generator, tokenizer, shown, prompt, flags)
         return 0
@@ -165,6 +176,45 @@ def speaker(flags, how, model, params, tokenizer, objective, classes) -> Any:
     return Speaker(
         model, params, tokenizer, objective, classes, how, room, flags.seed, flags.system
     )
+
+
+def drafted(flags, speaker) -> Any:
+    """The same with a draft model."""
+    import argparse
+    import dataclasses
+
+    from data import tokenizers
+    from transformer.errors import UserError
+    from transformer.respond import Draft
+
+    if speaker.objective.SHAPE != 'decoder':
+        kind = speaker.objective.kind
+        raise UserError(f'--draft: a model of objective {kind!r} has no draft; accepted: decoders')
+    source = {'hf': str(flags.draft)} if flags.hf else {'workdir': flags.draft}
+    changed = {'checkpoint': 'best', 'chat': False, **source}
+    load = of_checkpoint if flags.hf else of_run
+    other, _ = load(argparse.Namespace(**vars(flags) | changed), speaker.how)
+    own, its = (tokenizers.digest(s.tokenizer)[:12] for s in (speaker, other))
+    if own != its:
+        sizes = f'{its} ({other.tokenizer.vocab_size} tokens)'
+        accepted = f"{own} ({speaker.tokenizer.vocab_size} tokens), the model's"
+        raise UserError(f'--draft={flags.draft} has the tokenizer {sizes}; accepted: {accepted}')
+    draft = Draft(other.model, other.params, flags.draft_tokens)
+    return dataclasses.replace(speaker, draft=draft)
+
+
+def quantized(flags, speaker) -> Any:
+    """The same with parameters of 8 bits."""
+    import dataclasses
+
+    from transformer import quantize
+    from transformer.errors import UserError
+
+    if speaker.objective.SHAPE == 'encoder':
+        kind = speaker.objective.kind
+        raise UserError(f'--quantize: a model of objective {kind!r} writes no text')
+    model, params = quantize.quantized(speaker.model, speaker.params, flags.quantize)
+    return dataclasses.replace(speaker, model=model, params=params)
 
 
 def stream(generator, tokenizer, text: str, prompt: list[int], flags) -> None:

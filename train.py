@@ -178,7 +178,9 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     print(summary.describe(state, model.config, mesh, experiment.batch_size, train_step))
     print(f'compiled       in {time.monotonic() - compiling:.1f} s', flush=True)
 
-    scores = Scores(model, objective, rows.classes, mesh, shardings.params, rows.sources)
+    scores = Scores(
+        model, objective, rows.classes, mesh, shardings.params, rows.sources, experiment.loss_chunk
+    )
 
     def evaluate(params) -> dict[str, float]:
         here = sharding.rows_here(mesh, local)

@@ -1,75 +1,93 @@
 """Compile time of a deep model against a shallow one: depth runs under one scan.
 
     python -m benchmarks.compile
-    python -m benchmarks.compile --json=compile.json
+    python -m benchmarks.compile --topology=v5e:1x1 --json=compile.json
 
-The training step of a small decoder with 12 and with 48 layers is compiled in turn, some times
-each; the ratio is that of the medians. Unrolled, it would be about 4.
+The training step of a small decoder with 12 and with 48 layers is traced and compiled in turn, some
+times each; the ratio is that of the medians. Unrolled, it would be about 4. It is compiled for the
+devices here, or with `--topology` by the compiler for TPUs (pip install -e ".[tpu]").
 """
 
-import json
-import platform
-import statistics
+import functools
+import os
 import time
-from pathlib import Path
+from typing import Any
 
+from benchmarks import contest, record
 from transformer import cli
+from transformer.errors import UserError
 
 
 def main() -> int:
     parser = cli.parser(__doc__)
     parser.add_argument('--layers', default='12,48', help='shallow,deep (12,48)')
     parser.add_argument('--repeats', type=int, default=5, help='compilations of each (5)')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='writes a list of one object')
+    parser.add_argument('--topology', default='', metavar='NAME', help='TPUs, such as v5e:1x1')
+    record.add_flag(parser)
     flags, overrides = cli.parse(parser)
     if overrides:
         parser.error(f'--config.{next(iter(overrides))}: this benchmark has its own model')
-    depths = [int(n) for n in flags.layers.split(',')]
-
-    import jax
-
-    times = {depth: [] for depth in depths}
-    for _ in range(flags.repeats):
-        for depth in depths:
-            times[depth].append(seconds(depth))
-    for depth, found in times.items():
-        spread = f'{min(found):.2f} to {max(found):.2f}'
-        print(f'{depth:>4} layers  {statistics.median(found):.2f} s  ({spread})')
-    medians = [statistics.median(times[depth]) for depth in depths]
-    ratio = medians[-1] / medians[0]
-    print(f'ratio       {ratio:.2f}')
-    if flags.json:
-        machine = f'{jax.devices()[0].device_kind}, {platform.machine()}, jax {jax.__version__}'
-        name = f'compile time, {depths[-1]} layers against {depths[0]}'
-        record = {'name': name, 'ours': medians[-1], 'peer': medians[0], 'ratio': ratio}
-        flags.json.write_text(json.dumps([record | {'unit': 's', 'machine': machine}]) + '\n')
+    words = flags.layers.split(',')
+    if len(words) != 2 or not all(w.isdigit() and int(w) for w in words):
+        parser.error(f'--layers={flags.layers}: accepted: two numbers, such as 12,48')
+    if flags.repeats < 1:
+        parser.error(f'--repeats={flags.repeats}: accepted: at least 1')
+    shallow, deep = map(int, words)
+    one = functools.partial(seconds, devices=devices(flags.topology))
+    sides = {'ours': lambda: one(deep), 'peer': lambda: one(shallow)}
+    rounds = contest.alternate(sides, flags.repeats, rest=0)
+    name = f'compile time, {deep} layers against {shallow}'
+    where = f'{flags.topology}, compiled on ' if flags.topology else ''
+    machine = f'{where}{record.processor()}'
+    found = record.make(name, *rounds.medians, 's', machine, spread=rounds.spread)
+    record.finish([found], flags.json)
     return 0
 
 
-def seconds(depth: int) -> float:
+def devices(topology: str) -> tuple[Any, Any] | None:
+    """A topology and its devices; None for '', the devices here.
+
+    Raises:
+      UserError: there is no compiler for it.
+    """
+    if not topology:
+        return None
+    os.environ['JAX_PLATFORMS'] = 'cpu'  # accelerators that are here are left alone
+    from transformer.preflight import devices, kinds
+
+    found = kinds.topology(topology)
+    if not found.compiles:
+        raise UserError(f'--topology={topology}: accepted: TPUs, which have a compiler everywhere')
+    return found, devices.tpus(found)
+
+
+def seconds(depth: int, devices: tuple[Any, Any] | None) -> float:
     """Time to trace and compile the training step of a decoder of that depth, from nothing."""
     import jax
-    import jax.numpy as jnp
 
     from transformer import optim, restore, sharding, step
     from transformer.experiment import Experiment, MeshConfig, default_config
+    from transformer.preflight import program, task
 
     config = default_config()
     config.model.depth = depth
     config.unroll = 1
     config.batch_size, config.context = 8, 64
     experiment = Experiment.from_config(config)
+    made_up = task.task_of(experiment, vocab=512)
+    jax.clear_caches()
+    begin = time.perf_counter()
+    if devices:
+        case = program.case(experiment, devices[0], made_up, devices[1], writes=False)
+        program.lowered_train(case)[0].compile()
+        return time.perf_counter() - begin
     mesh = sharding.make_mesh(MeshConfig())
     model, tx = restore.build_model(experiment, vocab=512), optim.make(experiment)
     abstract = step.abstract_state(step.init_fn(model, tx), tx, mesh)
     shardings = jax.tree.map(lambda x: x.sharding, abstract)
-    tokens = jax.ShapeDtypeStruct((1, 8, 64), jnp.int32)
-    names = ('inputs', 'targets', 'positions', 'segment_ids')
-    batch = dict.fromkeys(names, tokens) | {'weights': jax.ShapeDtypeStruct((1, 8, 64), 'float32')}
-    jax.clear_caches()
-    begin = time.perf_counter()
+    batch = step.abstract_batch(made_up.batch(8, 1), mesh)
     jitted = step.jit_train_step(step.train_step_fn(model, tx, experiment), shardings, mesh)
-    jitted.lower(abstract, step.abstract_batch(batch, mesh)).compile()
+    jitted.lower(abstract, batch).compile()
     return time.perf_counter() - begin
 
 

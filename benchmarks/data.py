@@ -17,7 +17,6 @@
 
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -27,6 +26,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.record import add_flag, finish, make
 from transformer import cli
 from transformer.errors import UserError
 
@@ -44,7 +44,7 @@ def main() -> int:
     parser.add_argument('--repeats', type=int, default=3, help='of each side (3)')
     parser.add_argument('--megabytes', type=int, default=2000, help='of the text to prepare (2000)')
     parser.add_argument('--steps', type=int, default=60, help='of the quickstart, for wait (60)')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='writes the results there')
+    add_flag(parser)
     parser.add_argument('--part', help='one part in this process, as the benchmark itself asks')
     flags, overrides = cli.parse(parser)
     if overrides:
@@ -65,21 +65,10 @@ def main() -> int:
     results = []
     for name in chosen:
         for result in MEASURES[name](flags):
-            results.append(result | {'machine': machine()})
-            peer = f'{result["peer"]:,.4g} {result["unit"]}' if result['peer'] else 'none'
-            ratio = f', ratio {result["ratio"]:.2f}' if result['ratio'] else ''
-            print(
-                f'{result["name"]:<44} {result["ours"]:,.4g} {result["unit"]}'
-                f'  beside {peer} ({result["beside"]}){ratio}{result.get("note", "")}',
-                flush=True,
-            )
-    if flags.json:
-        flags.json.write_text(json.dumps(results, indent=1) + '\n', encoding='utf-8')
+            results.append(result)
+            print(f'{result["name"]}: beside {result["beside"]}{result["note"]}', flush=True)
+    finish(results, flags.json)
     return 0
-
-
-def machine() -> str:
-    return f'{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}'
 
 
 def run(part: str, flags, *more: str) -> dict:
@@ -93,9 +82,7 @@ def run(part: str, flags, *more: str) -> dict:
 
 
 def record(name: str, ours: float, peer: float, unit: str, beside: str, note: str = '') -> dict:
-    ratio = ours / peer if peer else 0.0
-    found = {'name': name, 'ours': ours, 'peer': peer, 'ratio': ratio, 'unit': unit}
-    return found | {'beside': beside, 'note': note}
+    return make(name, ours, peer, unit, beside=beside, note=note)
 
 
 def median(values: list[float]) -> tuple[float, str]:

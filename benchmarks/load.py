@@ -6,7 +6,7 @@
 A directory with random parameters is made once (`--directory` keeps it). Each load is a process of
 its own, with the file in the page cache; the time begins after the imports and ends when every
 parameter is in memory and has been read once. Peak memory is the process's resident set, with the
-libraries; what the weights alone take is printed beside it. Needs torch and transformers.
+libraries; what the weights alone take is printed beside it.
 
 A virtual machine gives memory that nobody used lately to a process at 0.4 to 1 GB/s, which would be
 all that is measured of whoever allocates. So, on both sides, another process touches as much memory
@@ -14,22 +14,21 @@ as the weights take right before the time begins; `--cold` leaves that out.
 """
 
 import json
-import platform
-import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks import contest, record
+from benchmarks.memory import peak
 from transformer import cli
 from transformer.errors import UserError
 
 SIZES = {
-    'small': {'n_embd': 768, 'n_layer': 12, 'n_head': 12},
-    'medium': {'n_embd': 1024, 'n_layer': 24, 'n_head': 16},
-    'xl': {'n_embd': 1600, 'n_layer': 48, 'n_head': 25},
+    'small': {'width': 768, 'depth': 12, 'heads': 12},
+    'medium': {'width': 1024, 'depth': 24, 'heads': 16},
+    'xl': {'width': 1600, 'depth': 48, 'heads': 25},
 }
 
 
@@ -38,7 +37,7 @@ def main() -> int:
     parser.add_argument('--size', default='xl', choices=SIZES, help='of GPT-2 (xl)')
     parser.add_argument('--repeats', type=int, default=3, help='loads of each (3)')
     parser.add_argument('--directory', type=Path, help='where the checkpoint is, or is made')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='writes a list of objects')
+    record.add_flag(parser)
     parser.add_argument('--cold', action='store_true', help='leaves memory as it is')
     parser.add_argument('--side', choices=('ours', 'peer', 'make'), help='one process of it')
     flags, overrides = cli.parse(parser)
@@ -51,7 +50,9 @@ def main() -> int:
         directory = flags.directory or Path(temporary) / flags.size
         if not (directory / 'config.json').is_file():
             run('make', flags, directory)
-        found = {'ours': [], 'peer': []}
+        no_peer = contest.missing_peer()
+        print(no_peer or f'{directory}: random parameters', flush=True)
+        found = {'ours': []} | ({} if no_peer else {'peer': []})
         for _ in range(flags.repeats):
             for side, records in found.items():
                 records.append(run(side, flags, directory))
@@ -71,18 +72,18 @@ def run(side: str, flags, directory: Path) -> dict:
 
 def make(flags) -> dict:
     """A random GPT-2 of the size, saved."""
-    import torch
-    import transformers
+    import jax
 
-    config = transformers.GPT2Config(**SIZES[flags.size])
-    with torch.device('meta'):
-        model = transformers.GPT2LMHeadModel(config)
-    model = model.to_empty(device='cpu')
-    with torch.no_grad():
-        for x in model.parameters():
-            x.normal_(std=0.02)
-    model.tie_weights()
-    model.save_pretrained(flags.directory)
+    from benchmarks import cases
+    from benchmarks.ours import exported
+    from transformer import restore
+
+    sizes = {f'model.{name}': str(size) for name, size in SIZES[flags.size].items()}
+    experiment, case = cases.experiment('gpt2', sizes), cases.CASES['gpt2']
+    model = restore.build_model(experiment, case.vocab)
+    init = jax.jit(lambda key: model.init(key, model.example(), method='forward')['params'])
+    params = init(jax.random.key(0))
+    exported.write(model, params, experiment, case, flags.directory, whole=True)
     return {}
 
 
@@ -124,41 +125,27 @@ def warm(flags) -> None:
         subprocess.run([sys.executable, '-c', touch], check=True)
 
 
-def peak() -> int:
-    """Greatest resident set of this process so far, in bytes."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
 def report(flags, found: dict[str, list[dict]]) -> None:
     """Prints medians, their ratio and the memory; writes the JSON."""
     gib = 2.0**30
-    medians, extra = {}, {}
-    for side, records in found.items():
-        times = [record['seconds'] for record in records]
-        medians[side] = statistics.median(times)
-        worst = max(record['peak'] for record in records)
-        above = max(r['peak'] - r['before'] - r['bytes'] for r in records)
-        extra[side] = worst
+
+    def rounds(of) -> contest.Rounds:
+        return contest.Rounds(**{side: tuple(map(of, runs)) for side, runs in found.items()})
+
+    for side, runs in found.items():
+        above = max(r['peak'] - r['before'] - r['bytes'] for r in runs)
         print(
-            f'{side:<5} {medians[side]:.2f} s  ({min(times):.2f} to {max(times):.2f})  peak '
-            f'{worst / gib:.2f} GiB, of which {records[0]["bytes"] / gib:.2f} GiB are weights and '
-            f'{above / gib:.2f} GiB are neither weights nor libraries'
+            f'{side}: {runs[0]["bytes"] / gib:.2f} GiB of the peak are weights, {above / gib:.2f} '
+            'GiB neither weights nor libraries'
         )
-    print(f'ratio {medians["ours"] / medians["peer"]:.2f} of time')
-    if flags.json:
-        machine = f'{platform.machine()}, {platform.python_version()}'
-        common = {'machine': machine}
-        name = f'load GPT-2 {flags.size}'
-        records = [
-            {'name': name, **medians, 'ratio': medians['ours'] / medians['peer'], 'unit': 's'},
-            {
-                'name': f'{name}, peak memory',
-                **extra,
-                'ratio': extra['ours'] / extra['peer'],
-                'unit': 'bytes',
-            },
-        ]
-        flags.json.write_text(json.dumps([r | common for r in records], indent=1) + '\n')
+    times, peaks = rounds(lambda r: r['seconds']), rounds(lambda r: r['peak'] / gib)
+    most = max(peaks.ours), max(peaks.peer, default=None)
+    name = f'load GPT-2 {flags.size}'
+    records = [
+        record.make(name, *times.medians, 's', spread=times.spread),
+        record.make(f'{name}, peak memory', *most, 'GiB', spread=peaks.spread),
+    ]
+    record.finish(records, flags.json)
 
 
 if __name__ == '__main__':

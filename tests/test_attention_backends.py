@@ -70,8 +70,9 @@ def test_an_unknown_backend_is_refused():
 @pytest.mark.parametrize(
     'platform, dtype, width, asked, expected',
     [
-        ('cpu', 'float32', 64, {}, 'reference'),
-        ('cpu', 'bfloat16', 64, {'softcap': True}, 'reference'),
+        ('cpu', 'float32', 64, {'dropout': True, 'bias': True, 'decode': True}, 'blocked'),
+        ('cpu', 'bfloat16', 64, {'softcap': True, 'prefix': True}, 'blocked'),
+        ('cpu', 'float32', 64, {'distances': True}, 'reference'),
         ('gpu', 'bfloat16', 64, {'bias': True, 'prefix': True, 'decode': True}, 'cudnn'),
         ('gpu', 'bfloat16', 64, {'softcap': True}, 'reference'),
         ('gpu', 'bfloat16', 65, {}, 'xla'),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from transformer import beam
+from transformer import beam, writer
 from transformer import model as models
 from transformer.beam import Beam
 from transformer.context import Context
@@ -31,8 +31,8 @@ PROMPTS = [[2, 3, 4], [4]]  # padded on the left where there is one stack, on th
 @functools.lru_cache
 def searched(name):
     """A model over V tokens that is far from uniform."""
-    model = models.make(SEARCHED[name].build(Sizes(V, 8, target_context=8)))
-    return model, tiny.drawn(model, 1.0)
+    model = models.make(SEARCHED[name].build(Sizes(V, 8, target_context=8, decode=True)))
+    return writer.ready(model, tiny.drawn(model, 1.0))
 
 
 @functools.lru_cache

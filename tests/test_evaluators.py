@@ -1,6 +1,7 @@
 """Numbers over a whole split, whatever its batches."""
 
 import math
+from types import SimpleNamespace
 
 import flax.linen as nn
 import jax
@@ -11,6 +12,7 @@ import pytest
 from transformer import evaluators, sharding, text_metrics
 from transformer.evaluators import Scores
 from transformer.experiment import MeshConfig
+from transformer.heads import ClassHeadConfig
 from transformer.objectives import Classification, NextToken, TokenClassification
 
 C, B = 4, 8
@@ -26,6 +28,8 @@ class Bias(nn.Module):
 
 class Given(nn.Module):
     """Scores are part of the batch, plus a bias, so that there is a parameter."""
+
+    config = SimpleNamespace(head=ClassHeadConfig(C))
 
     @nn.compact
     def forward(self, batch, rows_B=None, train=False):

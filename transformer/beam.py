@@ -73,6 +73,7 @@ def search(
     """The best hypotheses of each row, best first.
 
     Args:
+      model: ready to write (`writer.ready`).
       state: after the prompts; its `tokens_BM` says how many tokens there is room for.
       end: the token that ends a text, or several of them, or None. A text that does not end within
         M tokens counts as it is.
@@ -171,5 +172,5 @@ def search(
 
 
 def _take(caches: Any, rows_R: jax.Array) -> Any:
-    """Rows of all caches: [repeats, B, ...]; what has no rows stays."""
-    return jax.tree.map(lambda x: x[:, rows_R] if x.ndim > 1 else x, caches)
+    """Rows of all caches, [B, ...]; what has no rows stays."""
+    return jax.tree.map(lambda x: x[rows_R] if x.ndim else x, caches)

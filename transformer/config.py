@@ -69,6 +69,8 @@ class StackConfig:
       dtype: type of activations and matrix products; parameters stay float32.
       remat: what the backward pass recomputes, a key of `stack.REMAT`.
       unroll: repeats per step of the scan over depth; `repeats` is a straight line.
+      apart: whether each repeat has parameters and caches of its own, and no scan stacks them: for
+        writing text, see `writer.py`.
       rounds: in a pipeline, groups of layers that each stage holds (`schedule.py`).
       microbatches: into how many a pipeline divides the rows that it is given, as far as it can.
     """
@@ -86,6 +88,7 @@ class StackConfig:
     dtype: str = 'float32'
     remat: str = 'none'
     unroll: int = 1
+    apart: bool = False
     rounds: int = 1
     microbatches: int = 1
 
@@ -98,6 +101,11 @@ class StackConfig:
     def layers(self) -> int:
         """L, number of blocks."""
         return self.repeats * len(self.pattern)
+
+    @property
+    def sets(self) -> int:
+        """Sets of parameters that the repeats have: repeat r uses set r * sets // repeats."""
+        return self.groups if self.shared else self.repeats
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from transformer import writer
 from transformer.context import Context
 from transformer.errors import UserError
 from transformer.sampling import Sampling, sample
@@ -67,17 +68,11 @@ class Generator:
         sampling: Sampling,
         prefix: bool = False,
     ):
-        self._params = params
+        self._model, self._params = writer.ready(model, params)
+        self._end, self._sampling, self._prefix = end, sampling, prefix
         self._ends = end if isinstance(end, tuple) else (end,)
         self._context = model.config.context
         self._vocab = model.config.tokens.vocab
-        self._prefill = jax.jit(
-            functools.partial(prefill, model, prefix), static_argnames=('slots', 'length')
-        )
-        # n is traced: one compilation serves streaming token by token and whole completions.
-        self._advance = jax.jit(
-            functools.partial(advance, model, sampling, end), donate_argnames='state'
-        )
 
     def stream(
         self, prompts: Sequence[Sequence[int]], max_tokens: int, seed: int = 0, every: int = 1
@@ -103,10 +98,11 @@ class Generator:
             room = min(max_tokens - made, self._context - longest + 1)
             state = self._start(texts, room, done)
             left = room
-            while left and not np.all(state.done_B):
+            # More may be made than was asked for: it is shown all the same, in its turn.
+            while left and not (np.all(state.done_B) and state.made <= room - left):
                 step = min(every, left)
                 before = room - left
-                state = self._advance(self._params, key, state, made, jnp.int32(step))
+                state = self._more(key, state, made, before + step, room)
                 block = np.asarray(state.tokens_BM)[:, before : before + step]
                 new = [[int(t) for t in row if t >= 0] for row in block]
                 for text, row in zip(texts, new):
@@ -146,6 +142,17 @@ class Generator:
                 )
 
     def _start(self, texts: list[list[int]], room: int, done: np.ndarray) -> State:
+        """The state before up to `room` tokens."""
+        return self._read(self._model, self._params, texts, room, done)
+
+    def _more(self, key: jax.Array, state: State, before: int, until: int, room: int) -> State:
+        """The state after at least `until` of its `room` tokens, or when all rows have ended."""
+        del room
+        how = {'model': self._model, 'sampling': self._sampling, 'end': self._end}
+        return _advance(self._params, key, state, before, until - state.made, **how)
+
+    def _read(self, model, params, texts, room: int, done: np.ndarray, extra: int = 0) -> State:
+        """The state of a model after texts; `extra` places are there besides."""
         longest = max(len(t) for t in texts)
         # Powers of two: prompts of similar lengths share one compiled program.
         slots = min(1 << (longest - 1).bit_length(), self._context)
@@ -154,8 +161,9 @@ class Generator:
         for i, text in enumerate(texts):
             tokens_BP[i, slots - len(text) :] = text
             segments_BP[i, slots - len(text) :] = 1
-        new = 1 << (room - 1).bit_length()
-        state = self._prefill(self._params, tokens_BP, segments_BP, slots=slots + new, length=new)
+        new = (1 << (room - 1).bit_length()) + extra
+        how = {'model': model, 'prefix': self._prefix, 'slots': slots + new, 'length': new}
+        state = _prefill(params, tokens_BP, segments_BP, **how)
         return state.replace(done_B=jnp.asarray(done))
 
 
@@ -222,3 +230,15 @@ def advance(
         return i + 1, state
 
     return jax.lax.while_loop(more, one, (jnp.int32(0), state))[1]
+
+
+# Compiled once for all generators of equal models.
+@functools.partial(jax.jit, static_argnames=('model', 'prefix', 'slots', 'length'))
+def _prefill(params, tokens_BP, segments_BP, *, model, prefix, slots, length) -> State:
+    return prefill(model, prefix, params, tokens_BP, segments_BP, slots=slots, length=length)
+
+
+# n is traced: one compilation serves streaming token by token and whole completions.
+@functools.partial(jax.jit, static_argnames=('model', 'sampling', 'end'), donate_argnames='state')
+def _advance(params, key, state, before, n, *, model, sampling, end) -> State:
+    return advance(model, sampling, end, params, key, state, before, n)

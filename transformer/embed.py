@@ -23,12 +23,11 @@ class Tokens(nn.Module):
 
     def __call__(self, inputs_BT: jax.Array) -> jax.Array:
         """The vectors of tokens, [B, T, E]."""
-        return self.table_VE.astype(self.dtype)[inputs_BT]
+        return self.vectors()[inputs_BT]
 
-    def scores(self, x_BTE: jax.Array) -> jax.Array:
-        """The product with every token's vector, float32 [B, T, V]."""
-        table_VE = self.table_VE.astype(self.dtype)
-        return jnp.einsum('bte,ve->btv', x_BTE, table_VE, preferred_element_type=jnp.float32)
+    def vectors(self) -> jax.Array:
+        """The vectors of all tokens, [V, E]."""
+        return self.table_VE.astype(self.dtype)
 
 
 class Embed(nn.Module):

@@ -30,6 +30,7 @@ class Scores:
       mesh: where parameters and batches lie.
       param_shardings: of the parameters.
       sources: names of the sources of a mixture, whose batches have `source`.
+      loss_chunk: tokens that a device scores at a time, `losses.way`.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Scores:
         mesh: Mesh,
         param_shardings: Any,
         sources: Sequence[str] = (),
+        loss_chunk: int = 0,
     ):
         whole = NamedSharding(mesh, PartitionSpec())
         C = len(classes) if 0 < len(classes) <= CONFUSION_AT_MOST else 0
@@ -47,17 +49,13 @@ class Scores:
         def sums(params, batch):
             one = jax.tree.map(lambda x: x[0], batch)
             used = {'params': sharding.at_use(params, model)}
-            scores, _ = sharding.apply(model, used, one, method='forward')
             weights, targets = one['weights'], one['targets']
-            guesses = scores.argmax(-1)
-            _, nats_B = losses.cross_entropy(scores, targets, weights)
-            found = {
-                'nats': nats_B.sum(),
-                'count': weights.sum(),
-                'right': (weights * (guesses == targets)).sum(),
-            }
+            way = losses.way(model.config.head, targets.shape, loss_chunk)
+            scores, _ = sharding.apply(model, used, one, method=way.method)
+            nats_B, right_B = way.report(scores, targets, weights)
+            found = {'nats': nats_B.sum(), 'count': weights.sum(), 'right': right_B.sum()}
             if C:
-                pairs = jnp.ravel(targets * C + guesses)
+                pairs = jnp.ravel(targets * C + scores.argmax(-1))
                 counts = jnp.bincount(pairs, jnp.ravel(weights), length=C * C)
                 found['confusion'] = counts.reshape(C, C)
             if sources:

@@ -115,6 +115,8 @@ class Experiment:
         'dots' (keeps matrix products), 'minimal' (keeps what each branch of a block returns),
         'full' (keeps what each repeat of the pattern reads); 'offload' keeps what 'minimal' keeps,
         but in the host's memory.
+      loss_chunk: tokens that a device scores at a time for the loss, so that it need not hold the
+        scores of all; 0 means as many as is sensible, `losses.way`.
       unroll: layers per step of the scan over depth; 0 means all on a CPU and 1 elsewhere.
       compilation_cache: directory of compiled programs; 'auto' is one below the user's cache
         directory, '' means none.
@@ -136,6 +138,7 @@ class Experiment:
     skip_nonfinite: bool = False
     dtype: str = 'auto'
     remat: str = 'none'
+    loss_chunk: int = 0
     unroll: int = 0
     compilation_cache: str = 'auto'
     init: str = ''
@@ -158,6 +161,7 @@ class Experiment:
             'log_every',
             'eval_every',
             'checkpoint_every',
+            'loss_chunk',
             'unroll',
         ):
             value = getattr(self, name)

@@ -1,7 +1,8 @@
 """What reads a stack's output. B batch, T length, D width, E token width, V vocabulary, C classes.
 
 A head is `head(x_BTD, tokens, ctx) -> scores`, float32; `tokens` is the model's table
-(`embed.Tokens`), which tied heads read.
+(`embed.Tokens`), which tied heads read. A head that scores tokens, whose config has `vocab`, hands
+out what scores are made of as well, by `unscored`: losses need not hold them all.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from transformer.config import InitConfig
 from transformer.context import Context
 from transformer.layers import Dropout, Linear
 from transformer.mlps import ACTIVATIONS
+from transformer.ops.unscored import Unscored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,12 +38,13 @@ class TokenHeadConfig:
     init: InitConfig = InitConfig()
 
 
-def _own_scores(head: nn.Module, x_BTE: jax.Array) -> jax.Array:
-    """Scores of tokens by a kernel of the head's own, float32 [B, T, V]."""
-    c, E = head.config, x_BTE.shape[-1]
+def _table(head: nn.Module, tokens: Any, E: int) -> jax.Array:
+    """The model's vectors of tokens, or a kernel of the head's own, [V, E]."""
+    c = head.config
+    if c.tied:
+        return tokens.vectors()
     start = nn.initializers.normal(c.init.std or E**-0.5)
-    kernel_VE = head.param('kernel', start, (c.vocab, E)).astype(head.dtype)
-    return jnp.einsum('bte,ve->btv', x_BTE, kernel_VE, preferred_element_type=jnp.float32)
+    return head.param('kernel', start, (c.vocab, E)).astype(head.dtype)
 
 
 @registry.register(TokenHeadConfig)
@@ -50,15 +53,18 @@ class TokenHead(nn.Module):
     width: int
     dtype: str = 'float32'
 
-    @nn.compact
     def __call__(self, x_BTD: jax.Array, tokens: Any, ctx: Context) -> jax.Array:
         """Returns scores_BTV."""
+        return self.unscored(x_BTD, tokens, ctx).scores()
+
+    @nn.compact
+    def unscored(self, x_BTD: jax.Array, tokens: Any, ctx: Context) -> Unscored:
+        """What the scores are made of."""
         c = self.config
         x_BTD = x_BTD * jnp.asarray(c.scale, x_BTD.dtype)
-        scores_BTV = tokens.scores(x_BTD) if c.tied else _own_scores(self, x_BTD)
-        if c.bias:
-            scores_BTV += self.param('bias', nn.initializers.zeros, (c.vocab,))[None, None]
-        return c.softcap * jnp.tanh(scores_BTV / c.softcap) if c.softcap else scores_BTV
+        table_VD = _table(self, tokens, x_BTD.shape[-1])
+        bias_V = self.param('bias', nn.initializers.zeros, (c.vocab,)) if c.bias else None
+        return Unscored(x_BTD, table_VD, bias_V, c.softcap)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,17 +89,20 @@ class MaskedHead(nn.Module):
     width: int
     dtype: str = 'float32'
 
-    @nn.compact
     def __call__(self, x_BTD: jax.Array, tokens: Any, ctx: Context) -> jax.Array:
         """Returns scores_BTV."""
+        return self.unscored(x_BTD, tokens, ctx).scores()
+
+    @nn.compact
+    def unscored(self, x_BTD: jax.Array, tokens: Any, ctx: Context) -> Unscored:
+        """What the scores are made of."""
         c = self.config
         shape = (self.width, c.token_width)
         dense = Linear('btd,de->bte', shape, c.init, True, dtype=self.dtype, name='dense')
         x_BTE = ACTIVATIONS[c.activation](dense(x_BTD))
         x_BTE = registry.build(c.norm, dtype=self.dtype, name='norm')(x_BTE)
         bias_V = self.param('bias', nn.initializers.zeros, (c.vocab,))
-        scores_BTV = tokens.scores(x_BTE) if c.tied else _own_scores(self, x_BTE)
-        return scores_BTV + bias_V[None, None]
+        return Unscored(x_BTE, _table(self, tokens, c.token_width), bias_V)
 
 
 def first(x_BTD: jax.Array, ctx: Context) -> jax.Array:

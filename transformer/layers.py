@@ -6,6 +6,8 @@ import jax.numpy as jnp
 
 from transformer.config import InitConfig
 from transformer.context import Context
+from transformer.ops.dropout import Drop
+from transformer.ops.linear import linear
 
 
 class Linear(nn.Module):
@@ -39,7 +41,7 @@ class Linear(nn.Module):
         std = (self.init.std or fan_in**-0.5) * (self.init.residual if self.residual else 1.0)
         std *= self.gain
         kernel = self.param('kernel', nn.initializers.normal(std), self.shape)
-        y = jnp.einsum(self.equation, x.astype(self.dtype), kernel.astype(self.dtype))
+        y = linear(self.equation, x.astype(self.dtype), kernel.astype(self.dtype))
         if not self.bias:
             return y
         made = [letter for letter in output if letter in size]
@@ -48,17 +50,19 @@ class Linear(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Drops whole numbers by row: the choice is a function of (key, row of the global batch)."""
+    """`ops.dropout.Drop` in training, and nothing otherwise."""
 
     rate: float
 
     def __call__(self, x: jax.Array, ctx: Context) -> jax.Array:
+        drop = self.choice(ctx)
+        return x if drop is None else drop(x)
+
+    def choice(self, ctx: Context) -> Drop | None:
+        """What one call drops, for an operation that applies it itself."""
         if not ctx.train or not self.rate:
-            return x
-        key = self.make_rng('dropout')
-        keys_B = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, ctx.rows_B)
-        keep = jax.vmap(lambda k: jax.random.bernoulli(k, 1 - self.rate, x.shape[1:]))(keys_B)
-        return jnp.where(keep, x / (1 - self.rate), 0)
+            return None
+        return Drop(self.make_rng('dropout'), ctx.rows_B, rate=self.rate)
 
 
 class DropPath(nn.Module):

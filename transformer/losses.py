@@ -1,11 +1,58 @@
-"""Losses, in nats. C classes; for language models these are the tokens."""
+"""Losses, in nats. C classes; for language models these are the tokens.
 
-from collections.abc import Sequence
+Scores of tokens are often the largest array of a training step. Where they are large, the loss
+makes them chunk by chunk (`ops.cross_entropy`), from what the model's `unscored` returns.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+
+from transformer.ops.cross_entropy import device_share, linear_cross_entropy, linear_report
+
+SMALL = 2**26  # bytes of a device: scores that take no more are made at once
+LARGE = 2**30  # ... those of a chunk, at most
+PARTS = 16  # chunks, where that makes them neither too large nor too small
+FEWEST = 256  # tokens of a chunk: each adds to the whole gradient of the table
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """How a batch becomes losses.
+
+    Attributes:
+      method: of the model: (batch, rows_B, train) -> (found, reports).
+      loss: (found, targets, weights, smoothing) -> what is minimised, and each row's nats.
+      report: (found, targets, weights) -> each row's nats, and the weight of what is right there.
+    """
+
+    method: str
+    loss: Callable
+    report: Callable
+
+
+def way(head: Any, shape: tuple[int, ...], chunk: int = 0) -> Way:
+    """How to score a batch on the mesh in force.
+
+    Args:
+      head: config of the model's head; those that score tokens have `vocab`.
+      shape: of the targets, [B, T] for tokens.
+      chunk: tokens that a device scores at a time, `config.loss_chunk`. 0 chooses: all, where their
+        scores take at most `SMALL`; otherwise a `PARTS`th, but at least `FEWEST` and no more than
+        take `LARGE`.
+    """
+    vocab = getattr(head, 'vocab', 0)
+    if not vocab:
+        return WHOLE
+    tokens, part = device_share(*shape, vocab)
+    if not chunk and 4 * part * tokens > SMALL:
+        chunk = max(1, min(max(tokens // PARTS, FEWEST), LARGE // (4 * part)))
+    return _by_chunks(chunk) if 0 < chunk < tokens else WHOLE
 
 
 def cross_entropy(
@@ -30,6 +77,26 @@ def cross_entropy(
         return nats_B.sum(), nats_B
     uniform = jax.nn.logsumexp(scores_C, -1) - scores_C.mean(-1)
     return (1 - smoothing) * nats_B.sum() + smoothing * (uniform * weights).sum(), nats_B
+
+
+def report(
+    scores_C: jax.Array, targets: jax.Array, weights: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Each row's nats, and the weight of what has the highest score at its target; float32 [B].
+
+    Args: as of `cross_entropy`.
+    """
+    _, nats_B = cross_entropy(scores_C, targets, weights)
+    right = weights * (scores_C.argmax(-1) == targets)
+    return nats_B, right.sum(tuple(range(1, right.ndim)))
+
+
+WHOLE = Way('forward', cross_entropy, report)
+
+
+def _by_chunks(chunk: int) -> Way:
+    fix = functools.partial(functools.partial, chunk=chunk)
+    return Way('unscored', fix(linear_cross_entropy), fix(linear_report))
 
 
 def by_source(

@@ -10,11 +10,12 @@ from transformer import registry
 from transformer.config import InitConfig
 from transformer.context import Context
 from transformer.layers import Dropout, Linear
+from transformer.ops.activations import gelu
 
 ACTIVATIONS = {
     'relu': jax.nn.relu,
     'relu2': lambda x: jnp.square(jax.nn.relu(x)),  # https://arxiv.org/abs/2109.08668
-    'gelu': lambda x: jax.nn.gelu(x, approximate=False),  # https://arxiv.org/abs/1606.08415
+    'gelu': gelu,  # https://arxiv.org/abs/1606.08415
     'gelu_tanh': lambda x: jax.nn.gelu(x, approximate=True),
     'silu': jax.nn.silu,
     'tanh': jnp.tanh,

@@ -1,6 +1,7 @@
 """Whole models. B batch, S source length, T length, D width, V vocabulary.
 
-Each has `forward(batch, rows_B, train)` for whole batches, as training and evaluation need it.
+Each has `forward(batch, rows_B, train)` for whole batches, as training and evaluation need it, and
+those whose head can score tokens have `unscored`, which leaves the scores to the loss.
 Those that write text have `__call__(inputs_BT, ctx, caches)` too, which generation calls.
 """
 
@@ -54,6 +55,15 @@ class Transformer(nn.Module):
 
     def forward(self, batch: Batch, rows_B: jax.Array | None = None, train: bool = False):
         """Returns the head's scores and what the MLPs report."""
+        x_BTD, ctx, aux = self._read(batch, rows_B, train)
+        return self.logits(x_BTD, ctx), aux
+
+    def unscored(self, batch: Batch, rows_B: jax.Array | None = None, train: bool = False):
+        """Returns what the head makes scores of tokens of, and what the MLPs report."""
+        x_BTD, ctx, aux = self._read(batch, rows_B, train)
+        return self.head.unscored(x_BTD, self.tokens, ctx), aux
+
+    def _read(self, batch: Batch, rows_B: jax.Array | None, train: bool):
         prefix = batch.get('prefix')
         ctx = Context.of(
             batch['inputs'],
@@ -63,8 +73,8 @@ class Transformer(nn.Module):
             prefix_BT=prefix,
             train=train,
         )
-        scores, _, aux = self(batch['inputs'], ctx, None, batch.get('types'))
-        return scores, aux
+        x_BTD, _, aux = self.hidden(batch['inputs'], ctx, None, batch.get('types'))
+        return x_BTD, ctx, aux
 
     def example(self) -> Batch:
         """The smallest batch, for `init`."""
@@ -116,6 +126,15 @@ class EncoderDecoder(nn.Module):
 
     def forward(self, batch: Batch, rows_B: jax.Array | None = None, train: bool = False):
         """Returns scores_BTV and what the MLPs of both stacks report."""
+        x_BTD, ctx, aux = self._read(batch, rows_B, train)
+        return self.logits(x_BTD, ctx), aux
+
+    def unscored(self, batch: Batch, rows_B: jax.Array | None = None, train: bool = False):
+        """Returns what the head makes scores of tokens of, and what the MLPs of both report."""
+        x_BTD, ctx, aux = self._read(batch, rows_B, train)
+        return self.head.unscored(x_BTD, self.tokens, ctx), aux
+
+    def _read(self, batch: Batch, rows_B: jax.Array | None, train: bool):
         mode = {'rows_B': rows_B, 'train': train}
         source = Context.of(batch['inputs'], batch['positions'], batch['segment_ids'], **mode)
         memory_BSD, encoder_aux = self.encode(batch['inputs'], source)
@@ -127,8 +146,8 @@ class EncoderDecoder(nn.Module):
             memory_segments_BS=batch['segment_ids'],
             **mode,
         )
-        scores_BTV, _, decoder_aux = self(batch['decoder_inputs'], target)
-        return scores_BTV, (encoder_aux, decoder_aux)
+        x_BTD, _, decoder_aux = self.hidden(batch['decoder_inputs'], target)
+        return x_BTD, target, (encoder_aux, decoder_aux)
 
     def example(self) -> Batch:
         """The smallest batch, for `init`."""

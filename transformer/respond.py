@@ -15,7 +15,18 @@ from transformer.errors import UserError
 from transformer.fill import fill
 from transformer.objectives import MASK, Objective
 from transformer.sampling import Sampling
+from transformer.scores import Ends
 from transformer.seq2seq import Seq2SeqGenerator
+from transformer.speculative import SpeculativeGenerator
+
+
+@dataclasses.dataclass(frozen=True)
+class Draft:
+    """A small model that proposes tokens, `speculative.py`."""
+
+    model: Any
+    params: Any
+    tokens: int = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +39,7 @@ class Speaker:
       max_tokens: new tokens at most; 0 means as many as the model was trained on.
       system: what a chat model is told first; '' means nothing.
       cut: whether a source that is too long is cut, as in training, or refused.
+      draft: what proposes tokens to a decoder, or None.
     """
 
     model: Any
@@ -40,6 +52,16 @@ class Speaker:
     seed: int = 0
     system: str = ''
     cut: bool = False
+    draft: Draft | None = None
+
+    def generator(self, end: Ends) -> Generator:
+        """What continues prompts until `end`."""
+        given = self.model, self.params, end, self.how, self.objective.kind == 'prefix'
+        if self.draft is None:
+            return Generator(*given)
+        d = self.draft
+        draft = {'draft': d.model, 'draft_params': d.params, 'draft_tokens': d.tokens}
+        return SpeculativeGenerator(*given, **draft)
 
 
 def respond(speaker: Speaker, texts: Sequence[str]) -> list[str]:
@@ -60,8 +82,7 @@ def _continue(speaker: Speaker, texts: Sequence[str]) -> list[str]:
     if not isinstance(s.how, Sampling):
         raise UserError('a decoder has no beam search here; accepted: temperature, top_k, top_p')
     prompts = begun(s, texts)
-    generator = Generator(s.model, s.params, s.tokenizer.end, s.how, s.objective.kind == 'prefix')
-    rows = generator.generate(prompts, s.max_tokens or 200, s.seed)
+    rows = s.generator(s.tokenizer.end).generate(prompts, s.max_tokens or 200, s.seed)
     return [s.tokenizer.continuation(*both) for both in zip(prompts, rows)]
 
 
@@ -78,8 +99,8 @@ def _answer(speaker: Speaker, texts: Sequence[str]) -> list[str]:
     if not isinstance(speaker.how, Sampling):
         raise UserError('a decoder has no beam search here; accepted: temperature, top_k, top_p')
     ends, prompts = asked(speaker, texts)
-    generator = Generator(speaker.model, speaker.params, ends, speaker.how)
-    rows = generator.generate(prompts, speaker.max_tokens or 200, speaker.seed)
+    room = speaker.max_tokens or 200
+    rows = speaker.generator(ends).generate(prompts, room, speaker.seed)
     return [speaker.tokenizer.continuation(*both) for both in zip(prompts, rows)]
 
 

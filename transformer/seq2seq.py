@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformer import beam
+from transformer import beam, writer
 from transformer.beam import Beam
 from transformer.context import Context
 from transformer.decode import State, advance
@@ -31,10 +31,8 @@ class Seq2SeqGenerator:
     """
 
     def __init__(self, model: Any, params: Any, start: int, end: int, how: Sampling | Beam):
-        self._model, self._params = model, params
-        self._write = jax.jit(
-            functools.partial(_write, model, start, end, how), static_argnames='room'
-        )
+        self._model, self._params = writer.ready(model, params)
+        self._start, self._end, self._how = start, end, how
 
     def generate(
         self, sources: Sequence[Sequence[int]], max_tokens: int = 0, seed: int = 0
@@ -68,11 +66,13 @@ class Seq2SeqGenerator:
             segments_BS[i, : len(source)] = 1
         room = max_tokens or c.target_context
         key = jax.random.key(seed)
-        rows = np.asarray(self._write(self._params, key, tokens_BS, segments_BS, room=room))
+        how = {'model': self._model, 'start': self._start, 'end': self._end, 'how': self._how}
+        rows = np.asarray(_write(self._params, key, tokens_BS, segments_BS, room=room, **how))
         return [[int(t) for t in row if t >= 0] for row in rows]
 
 
-def _write(model, start, end, how, params, key, tokens_BS, segments_BS, *, room: int) -> jax.Array:
+@functools.partial(jax.jit, static_argnames=('model', 'start', 'end', 'how', 'room'))
+def _write(params, key, tokens_BS, segments_BS, *, model, start, end, how, room) -> jax.Array:
     """The target tokens, [B, M], -1 where there is none."""
     start_B1 = jnp.full((tokens_BS.shape[0], 1), start, jnp.int32)
     state = begin(model, params, tokens_BS, segments_BS, start_B1, room)
@@ -91,5 +91,6 @@ def begin(model, params, tokens_BS, segments_BS, first_BP, room: int) -> State:
     memory_BSD, _ = model.apply(variables, tokens_BS, source, method='encode')
     ctx = Context.of(first_BP, memory_BSD=memory_BSD, memory_segments_BS=segments_BS)
     caches = model.init_cache(B, room + P, S)
-    logits_BPV, caches, _ = model.apply(variables, first_BP, ctx, caches)
-    return State.of(logits_BPV[:, -1], caches, jnp.full(B, P, jnp.int32), room)
+    x_BPD, caches, _ = model.apply(variables, first_BP, ctx, caches, method='hidden')
+    logits_B1V = model.apply(variables, x_BPD[:, -1:], ctx, method='logits')
+    return State.of(logits_B1V[:, 0], caches, jnp.full(B, P, jnp.int32), room)

@@ -55,7 +55,8 @@ class Stack(nn.Module):
     Every parameter below `repeat` and every cache has a leading axis of length `repeats`; where the
     repeats share parameters, these lie below `shared` and have no such axis; where some of them
     do, the axis has length `groups`. The layout is the same whatever `unroll` and `remat` are, and
-    so are the checkpoints.
+    so are the checkpoints. Only where repeats are `apart` there is no such axis: set i of the
+    parameters lies below `repeat_i`, and there is a tuple of caches.
     """
 
     config: StackConfig
@@ -66,6 +67,22 @@ class Stack(nn.Module):
         if c.remat != 'none':
             # Inside a rolled scan nothing can be merged across the barrier; unrolled it could.
             body = nn.remat(body, policy=REMAT[c.remat], prevent_cse=c.unroll > 1)
+        if c.apart:
+            self.repeat = [body(c) for _ in range(c.sets)]
+        else:
+            self.layers = self._stacked(body)
+        if c.relative is not None:
+            self.relative = registry.build(c.relative)
+        if c.norm is not None:
+            self.norm = registry.build(c.norm, dtype=c.dtype)
+        if c.output:
+            shape = (c.width, c.output)
+            self.project = Linear('btd,de->bte', shape, InitConfig(), dtype=c.dtype)
+        self.drop = Dropout(c.dropout)
+
+    def _stacked(self, body: type[nn.Module]) -> nn.Module:
+        """All repeats as one module, whose arrays have an axis of them."""
+        c = self.config
         one = c.shared and c.groups == 1
         if pipeline.stages() > 1 and not self.is_initializing():
             scan = self._piped(body)
@@ -83,15 +100,7 @@ class Stack(nn.Module):
             )
             if c.shared and not one:
                 scan = _grouped(scan, c.repeats, c.groups, self.is_initializing())
-        self.layers = scan(c, name='shared' if one else 'repeat')
-        if c.relative is not None:
-            self.relative = registry.build(c.relative)
-        if c.norm is not None:
-            self.norm = registry.build(c.norm, dtype=c.dtype)
-        if c.output:
-            shape = (c.width, c.output)
-            self.project = Linear('btd,de->bte', shape, InitConfig(), dtype=c.dtype)
-        self.drop = Dropout(c.dropout)
+        return scan(c, name='shared' if one else 'repeat')
 
     def _piped(self, body: type[nn.Module]) -> type[nn.Module]:
         """`body` repeated along a mesh's axis `stage`."""
@@ -109,12 +118,14 @@ class Stack(nn.Module):
         )
 
     def init_cache(self, batch: int, length: int, memory: int = 0) -> tuple:
-        """Empty caches for all layers, stacked over repeats."""
+        """Empty caches for all layers: stacked over repeats, or a tuple of them."""
         c = self.config
         one = tuple(
             Block(b, c.width, c.dtype, parent=None).init_cache(batch, length, memory)
             for b in c.pattern
         )
+        if c.apart:
+            return (one,) * c.repeats
         return jax.tree.map(lambda x: jnp.broadcast_to(x, (c.repeats, *x.shape)), one)
 
     def __call__(self, x_BTD: jax.Array, ctx: Context, caches: tuple | None = None):
@@ -126,12 +137,23 @@ class Stack(nn.Module):
         c = self.config
         ctx = ctx.replace(causal=c.causal, bias=self.relative() if c.relative is not None else None)
         index = jnp.arange(c.repeats, dtype=jnp.float32)
-        x_BTD, (caches, auxes) = self.layers(x_BTD, ctx, index, caches)
+        layers = self._one_by_one if c.apart else self.layers
+        x_BTD, (caches, auxes) = layers(x_BTD, ctx, index, caches)
         if c.norm is not None:
             x_BTD = self.norm(x_BTD)
         if c.output:
             x_BTD = self.project(x_BTD)
         return self.drop(x_BTD, ctx), caches, auxes
+
+    def _one_by_one(self, x_BTD, ctx: Context, index_R: jax.Array, caches: tuple | None):
+        c, found = self.config, []
+        for r in range(c.repeats):
+            repeat, old = self.repeat[r * c.sets // c.repeats], caches and caches[r]
+            x_BTD, new = repeat(x_BTD, ctx, index_R[r], old)
+            found.append(new)
+        new_caches, auxes = zip(*found)
+        auxes = jax.tree.map(lambda *x: jnp.stack(x), *auxes)
+        return x_BTD, (caches and new_caches, auxes)
 
 
 def _grouped(scan: type[nn.Module], repeats: int, groups: int, starts: bool) -> type[nn.Module]:

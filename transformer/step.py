@@ -90,26 +90,26 @@ def train_step_fn(
     smoothing = experiment.objective.smoothing
     stacks = [stack for stack, _ in summary.stacks(model.config).values()]
 
-    def loss_fn(params, batch, rows_B, key):
+    def scored(params, batch, rows_B, key):
+        """The loss of all rows, each row's nats, and what the MLPs report."""
         used = {'params': sharding.at_use(params, model)}
-        scores, aux = sharding.apply(
-            model, used, batch, rows_B, True, rngs={'dropout': key}, method='forward'
+        way = losses.way(model.config.head, batch['targets'].shape, experiment.loss_chunk)
+        found, aux = sharding.apply(
+            model, used, batch, rows_B, True, rngs={'dropout': key}, method=way.method
         )
-        weights = batch['weights']
-        loss, nats_B = losses.cross_entropy(scores, batch['targets'], weights, smoothing)
+        loss, nats_B = way.loss(found, batch['targets'], batch['weights'], smoothing)
+        return loss, nats_B, aux
+
+    def loss_fn(params, batch, rows_B, key):
+        loss, nats_B, aux = scored(params, batch, rows_B, key)
         extra, stats = losses.reports(aux)
-        return loss + extra * weights.sum(), (nats_B, stats)
+        return loss + extra * batch['weights'].sum(), (nats_B, stats)
 
     def piped_loss_fn(params, batch, rows_AB, key):
         A = len(rows_AB)
         pipeline.check_microbatches(stacks, A)
         merged, rows_N = jax.tree.map(pipeline.merged, (batch, rows_AB))
-        used = {'params': sharding.at_use(params, model)}
-        scores, aux = sharding.apply(
-            model, used, merged, rows_N, True, rngs={'dropout': key}, method='forward'
-        )
-        weights = merged['weights']
-        loss, nats_N = losses.cross_entropy(scores, merged['targets'], weights, smoothing)
+        loss, nats_N, aux = scored(params, merged, rows_N, key)
         extra_A, stats_A = losses.reports_of_each(aux, A)
         weights_A = batch['weights'].reshape(A, -1).sum(1)
         return loss + (extra_A * weights_A).sum(), (nats_N.reshape(-1, A).T, stats_A)

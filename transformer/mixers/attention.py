@@ -149,8 +149,8 @@ class Heads(nn.Module):
                     f"attention backend {c.backend!r} has no attention weights; use 'reference'"
                 )
             self.sow('intermediates', 'weights', ops.weights(q_BNTH, k_BKSH, mask, **how))
-        drop = (lambda weights: self.drop(weights, ctx)) if ctx.train and c.dropout else None
-        y_BNTH = ops.attend(q_BNTH, k_BKSH, v_BKSH, mask, backend=c.backend, drop=drop, **how)
+        how |= {'backend': c.backend, 'drop': self.drop.choice(ctx)}
+        y_BNTH = ops.attend(q_BNTH, k_BKSH, v_BKSH, mask, **how)
         return self.out(y_BNTH)
 
 

@@ -3,6 +3,7 @@
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 @flax.struct.dataclass
@@ -49,3 +50,8 @@ class Mask:
         if self.segments_BT is not None:
             allowed_BTS &= self.segments_BT[:, :, None] == self.segments_BS[:, None, :]
         return allowed_BTS
+
+
+def starts_at_zero(mask: Mask) -> bool:
+    """Whether it is known, when the program is made, that the first query stands at slot 0."""
+    return isinstance(mask.offset, (int, np.integer)) and mask.offset == 0

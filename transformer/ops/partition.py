@@ -38,6 +38,12 @@ def dividing(axes: tuple[str, ...], size: int) -> tuple[str, ...] | None:
     return axes if axes and size % product == 0 else None
 
 
+def first_dividing(axes: tuple[str, ...], size: int) -> tuple[str, ...] | None:
+    """`dividing` for as many of the first `axes` as it takes."""
+    shorter = (axes[:n] for n in range(len(axes), 0, -1))
+    return next(filter(None, (dividing(some, size) for some in shorter)), None)
+
+
 def held(x: jax.Array, axis: int, split: bool) -> jax.Array:
     """`x` with places along `axis` split over devices, or all on each; no word on other axes."""
     spec = [PartitionSpec.UNCONSTRAINED] * x.ndim

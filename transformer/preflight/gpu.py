@@ -21,7 +21,7 @@ from transformer.preflight.program import Case
 def estimate(case: Case) -> dict[str, Any]:
     """The findings, labelled as an estimate; keys as of `report.of`, None for what is unknown."""
     if case.writes:
-        state, kept = program.parameters(case), program.decode_state(case)
+        state, kept = program.parameters(case), program.decode_state(case, case.model)
         activations, temporaries = 0, memory.bytes_of(kept.logits_BV)
     else:
         state, kept = program.train_state(case), None
@@ -59,17 +59,19 @@ def residuals(case: Case, params: Any) -> list[int]:
         for name, x in task.batch(c.batch_size, microbatches).items()
     }
 
+    with jax.sharding.use_abstract_mesh(case.mesh):
+        way = losses.way(case.model.config.head, batch['targets'].shape, c.loss_chunk)
+
     def loss(params, batch, key):
-        scores, aux = case.model.apply(
+        found, aux = case.model.apply(
             {'params': params},
             batch,
             jnp.arange(rows),
             True,
             rngs={'dropout': key},
-            method='forward',
+            method=way.method,
         )
-        smoothing = c.objective.smoothing
-        nats, _ = losses.cross_entropy(scores, batch['targets'], batch['weights'], smoothing)
+        nats, _ = way.loss(found, batch['targets'], batch['weights'], c.objective.smoothing)
         return nats + losses.reports(aux)[0]
 
     def kept(params, batch, key):

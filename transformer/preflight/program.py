@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
-from transformer import decode, optim, schedule, sharding, step
+from transformer import decode, optim, schedule, sharding, step, writer
 from transformer.errors import ConfigError, UserError
 from transformer.ops.partition import HEADS, ROWS
 from transformer.preflight.kinds import Topology
@@ -132,8 +132,9 @@ def lowered_train(of: Case) -> tuple[Any, Any, None]:
 
 def lowered_decode(of: Case) -> tuple[Any, Any, Any]:
     """A step of `decode.advance`: one token for each row, whose caches have the whole context."""
-    params, kept = parameters(of), decode_state(of)
-    one = functools.partial(decode.advance, of.model, Sampling(), None)
+    model, params = writer.ready(of.model, parameters(of))
+    kept = decode_state(of, model)
+    one = functools.partial(decode.advance, model, Sampling(), None)
 
     def on_mesh(params, key, state):
         with jax.sharding.use_abstract_mesh(of.mesh.abstract_mesh):
@@ -156,9 +157,9 @@ def parameters(of: Case) -> Any:
     return jax.tree.map(lambda x, spec: _laid(x, of.mesh, spec), shapes, specs)
 
 
-def decode_state(of: Case) -> Any:
-    """Shapes and layout of a `decode.State`: rows and heads of its caches are split."""
-    c, model, writes = of.experiment, of.model, of.task.target
+def decode_state(of: Case, model: Any) -> Any:
+    """Shapes and layout of a `decode.State` of `model`: rows and heads of its caches are split."""
+    c, writes = of.experiment, of.task.target
     length = (c.context,) if not writes else (writes, c.context)
     tensor = math.prod(of.mesh.shape[axis] for axis in HEADS)
 

@@ -56,12 +56,7 @@ def _intercept(next_fun, args, kwargs, context):
 
 def _spec(x: jax.Array, axes: tuple[tuple[str, ...], ...]) -> PartitionSpec:
     """`axes` as far as they are in force; an axis of `x` that they do not divide stays whole."""
-    spec = []
-    for size, along in zip(x.shape, axes):
-        # The first ones alone where all together do not divide.
-        shorter = (along[:n] for n in range(len(along), 0, -1))
-        spec.append(next(filter(None, (partition.dividing(a, size) for a in shorter)), None))
-    return PartitionSpec(*spec)
+    return PartitionSpec(*map(partition.first_dividing, axes, x.shape))
 
 
 def at_use(params: Any, model: nn.Module) -> Any:

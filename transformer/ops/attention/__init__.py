@@ -6,22 +6,30 @@ head, H head width. One file for each way to compute it; none stands in for anot
 
 import functools
 import logging
-from collections.abc import Callable
 
 import jax
 
 from transformer.ops import partition
-from transformer.ops.attention.jax_nn import cudnn, starts_at_zero, xla
+from transformer.ops.attention.blocked import blocked
+from transformer.ops.attention.jax_nn import cudnn, xla
 from transformer.ops.attention.reference import reference, weights
 from transformer.ops.attention.ring import ring
 from transformer.ops.attention.splash import splash
 from transformer.ops.biases import Alibi, RelativeBuckets
 from transformer.ops.disentangled import Disentangled
-from transformer.ops.masks import Mask
+from transformer.ops.dropout import Drop
+from transformer.ops.masks import Mask, starts_at_zero
 
 __all__ = ['BACKENDS', 'LACKS', 'attend', 'choose', 'weights']
 
-BACKENDS = {'reference': reference, 'xla': xla, 'cudnn': cudnn, 'splash': splash, 'ring': ring}
+BACKENDS = {
+    'reference': reference,
+    'blocked': blocked,
+    'xla': xla,
+    'cudnn': cudnn,
+    'splash': splash,
+    'ring': ring,
+}
 
 # What a call may ask for besides causality, windows, segments and grouped heads, which all have.
 OPTIONS = {
@@ -34,6 +42,7 @@ OPTIONS = {
 }
 LACKS = {
     'reference': (),
+    'blocked': ('distances',),
     'xla': ('dropout', 'softcap'),
     'cudnn': ('dropout', 'softcap'),
     'splash': ('dropout', 'bias', 'distances', 'prefix', 'decode'),
@@ -51,7 +60,7 @@ def attend(
     *,
     scale: float,
     backend: str = 'reference',
-    drop: Callable | None = None,
+    drop: Drop | None = None,
     bias: Alibi | RelativeBuckets | Disentangled | None = None,
     softcap: float | None = None,
 ) -> jax.Array:
@@ -125,7 +134,7 @@ def choose(
         'prefix': prefix,
         'decode': decode,
     }
-    wanted, reasons = ['reference'], [f'platform {platform}, {dtype}']
+    wanted, reasons = ['blocked', 'reference'], [f'platform {platform}, {dtype}']
     if context:
         reasons.append('devices split the sequence')
     if platform == 'tpu':

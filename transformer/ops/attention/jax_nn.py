@@ -2,14 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from transformer.ops.masks import Mask
-
-
-def starts_at_zero(mask: Mask) -> bool:
-    """Whether it is known, when the program is made, that the first query stands at slot 0."""
-    return isinstance(mask.offset, (int, np.integer)) and mask.offset == 0
+from transformer.ops.masks import Mask, starts_at_zero
 
 
 def xla(q_BNTH, k_BKSH, v_BKSH, mask: Mask, *, scale: float, drop, bias, softcap):

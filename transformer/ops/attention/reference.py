@@ -1,7 +1,5 @@
 """Every step in sight. It honours everything; the other ways are tested against it."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
@@ -10,9 +8,7 @@ from transformer.ops.masks import Mask
 NEVER = -1e30  # added to the score of a forbidden pair
 
 
-def reference(
-    q_BNTH, k_BKSH, v_BKSH, mask: Mask, *, scale: float, drop: Callable | None, bias, softcap
-):
+def reference(q_BNTH, k_BKSH, v_BKSH, mask: Mask, *, scale: float, drop, bias, softcap):
     """Scores, softmax in float32, weighted values.
 
     The softmax's division follows the product with the values: it is S / H times smaller there.
