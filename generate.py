@@ -194,6 +194,9 @@ def drafted(flags, speaker) -> Any:
     changed = {'checkpoint': 'best', 'chat': False, **source}
     load = of_checkpoint if flags.hf else of_run
     other, _ = load(argparse.Namespace(**vars(flags) | changed), speaker.how)
+    if other.objective.SHAPE != 'decoder' or other.classes:
+        kind = other.objective.kind
+        raise UserError(f'--draft={flags.draft}: objective {kind!r}; accepted: that of a decoder')
     own, its = (tokenizers.digest(s.tokenizer)[:12] for s in (speaker, other))
     if own != its:
         sizes = f'{its} ({other.tokenizer.vocab_size} tokens)'

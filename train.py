@@ -288,6 +288,7 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     chosen, room = Sampling(how.temperature, 0, how.top_p), how.tokens
     if target:
         room = min(room, target)
+    state = state.replace(opt_state=None)  # its memory is for what writing needs
     writer_model = build_model(experiment, vocab, len(rows.classes), target, decode=True)
     speaker = Speaker(writer_model, state.params, tokenizer, objective, rows.classes, chosen, room)
     report.print_samples(speaker, how.prompts)

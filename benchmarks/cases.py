@@ -52,7 +52,12 @@ def _of(options: StackOptions, **changes: Any) -> StackOptions:
 
 
 _SHAKESPEARE = Case(
-    _of(GPT2, width=384, depth=6, heads=6), 'next_token', 64, 256, vocab=65, decodes=True
+    _of(GPT2, width=384, depth=6, heads=6, mlp='gelu'),
+    'next_token',
+    64,
+    256,
+    vocab=65,
+    decodes=True,
 )
 _LLAMA = {
     'mlp': 'swiglu',

@@ -21,6 +21,8 @@ from typing import Any
 from transformer.errors import UserError
 
 INSTALL = 'pip install torch==2.13.0 transformers'
+# As `hardware.use_huge_pages` has them for train.py; peers as well. Other systems do not read it.
+LARGE_PAGES = {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}
 REST = 0.3  # seconds: the threads of PyTorch's pool look for work for a while before they sleep
 
 
@@ -52,7 +54,7 @@ class Side:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env={**os.environ, **environment},
+            env={**LARGE_PAGES, **os.environ, **environment},
         )
         try:
             self.about = self._ask({'args': args})

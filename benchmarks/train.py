@@ -8,9 +8,11 @@
 Ours is the step of train.py; the peer is the same model of transformers with PyTorch's SDPA and the
 faster of its AdamWs (fused, foreach), on GPUs under `torch.compile` and bfloat16 autocast. Both
 have the same parameters, batches (random tokens), learning rate and clipping, so that the losses
-must be the same; they are compared. Ours runs with large memory pages, as train.py does; with
-GLIBC_TUNABLES=glibc.malloc.hugetlb=1 before the command the peer has them, too. `--config.FIELD`
+must be the same; they are compared. Both run with large memory pages, as train.py does
+(GLIBC_TUNABLES= before the command: neither). `--config.FIELD`
 changes the model and its batches on both sides, and how ours computes.
+
+Of masked tokens ours scores those alone that count; the peer, as transformers has it, all.
 
 Time: the median over rounds of some steps each. Memory: the most that is resident during these
 rounds, less what was before the model was made; on GPUs what is allocated. MFU: FLOPs of the step /
@@ -146,11 +148,11 @@ def records(
     rates = {
         'tokens_per_second': each(lambda s: about['tokens'] / s),
         'flops': about['flops'],
-        'mfu': each(lambda s: about['flops'] / s / here.peak),
-        'peak_flops': here.peak,
-        'peak_source': here.peak_source,
         'flops_formula': FLOPS_FORMULA,
     }
+    if about['scores_all']:  # the formula counts tokens that ours leaves out otherwise
+        rates['mfu'] = each(lambda s: about['flops'] / s / here.peak)
+        rates |= {'peak_flops': here.peak, 'peak_source': here.peak_source}
     common = {'machine': here.name, 'model': name, 'dtype': about['dtype']}
     more = common | {'spread': rounds.spread} | rates
     times = record.make(f'{name}, training step', *medians, 'ms', **more)

@@ -36,9 +36,4 @@ def main(name: str) -> None:
 
 
 if __name__ == '__main__':
-    module = sys.argv[1]
-    if module.startswith('benchmarks.ours.'):
-        from transformer import hardware
-
-        hardware.use_huge_pages()  # as train.py and generate.py begin
-    main(module)
+    main(sys.argv[1])

@@ -80,3 +80,13 @@ def test_memory_grows_with_the_length(monkeypatch):
 
     short, long = temporary(2048), temporary(8192)
     assert long < 5 * short  # scores would be 16 times as large
+
+
+@pytest.mark.parametrize(('queries', 'loops'), [(1, False), (5, True)])
+def test_one_query_reads_its_keys_where_they_lie(queries, loops):
+    """A step of decoding goes through no loop over rows, which would copy keys and values."""
+    q, k, v = arrays()
+    mask = Mask(SEGMENTS[:, -queries:], SEGMENTS, offset=T - queries, causal=True)
+    step = jax.jit(lambda *qkv: attend(*qkv, mask, scale=0.3, backend='blocked'))
+    text = step.lower(q[:, :, -queries:], k, v).compile().as_text()
+    assert 'dot(' in text and ('while(' in text) == loops

@@ -121,6 +121,8 @@ def test_what_is_drawn_has_the_distribution_of_the_model():
         ({'draft_tokens': 0}, 'draft_tokens 0 cannot be used; accepted: at least 1'),
         ({'draft': {'vocab': 39}}, 'the draft has a vocabulary of 39 tokens; accepted: 40'),
         ({'draft': {'context': 8}}, 'the draft has a context of 8; accepted: at least 16'),
+        ({'draft': {'name': 'bert'}}, 'the draft writes no text; accepted: a decoder'),
+        ({'model': {'name': 't5'}}, 'the model writes no text; accepted: a decoder'),
         ({'draft': {'name': 'mamba'}}, "the draft has layers of 'mamba', whose state"),
         ({'model': {'name': 'retnet'}}, "the model has layers of 'retnet', whose state"),
     ],

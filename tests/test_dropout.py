@@ -30,13 +30,14 @@ def test_a_part_drops_what_the_whole_does():
 
 
 def test_places_beyond_32_bits_differ():
-    """A row of 2^34 numbers: heads share no choice."""
-    whole = (4, 2**16, 2**16)
+    """A row of 2^35 numbers: neither heads nor queries share a choice."""
+    whole = (4, 2**16, 2**17)
     parts = [
-        Drop(KEY, ROWS, rate=0.5).part(whole, (head, 7, 9))(jnp.ones((3, 1, 8, 32)))
+        Drop(KEY, ROWS, rate=0.5).part(whole, (head, place, 9))(jnp.ones((3, 1, 8, 32)))
         for head in range(4)
+        for place in (7, 2**15 + 7)
     ]
-    assert len({np.asarray(part).tobytes() for part in parts}) == 4
+    assert len({np.asarray(part).tobytes() for part in parts}) == 8
 
 
 def test_the_cipher_is_that_of_jax():

@@ -248,7 +248,7 @@ def test_a_named_backend_has_what_is_asked_or_is_refused(backend, asked):
 
 
 def test_backends_of_encoders_and_of_t5():
-    with pytest.raises(ConfigError, match="accepted: 'auto', 'reference', 'xla', 'cudnn'"):
+    with pytest.raises(ConfigError, match="accepted: 'auto', 'reference', 'blocked', 'xla'"):
         build(options('encoder_decoder', attention='splash', positions='t5'))
     made = options('encoder', attention='splash', positions='rope')  # it knows no prefixes
     assert build(made, prefix=True).stack.pattern[0].mixer.backend == 'splash'

@@ -289,6 +289,8 @@ def test_local_pod_tells_signals_and_exit_codes_on(tmp_path, number):
     options = {'cwd': ROOT, 'text': True, 'env': os.environ | {'PYTHON': sys.executable}}
     pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
     session = {'start_new_session': True}  # as of a terminal
+    # Where these tests are a job in the background, SIGINT is ignored, by children as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen([*words, '--flag'], **options, **pipes, **session) as running:
         said = sorted([running.stdout.readline(), running.stdout.readline()])
         os.killpg(running.pid, number)

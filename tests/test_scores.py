@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from transformer import beam, decode
+from transformer import beam, decode, writer
 from transformer.beam import Beam
 from transformer.errors import UserError
 from transformer.sampling import Sampling, filtered
@@ -152,7 +152,7 @@ def test_the_least_share_of_the_likeliest():
 def test_the_loops_apply_them(how):
     """No token comes twice in what a model writes, which otherwise repeats itself."""
     model = tiny.model()  # a tied head repeats what it reads
-    params = tiny.filled(model)
+    model, params = writer.ready(model, tiny.filled(model))
     prompts = jnp.array([[0, 3, 9], [4, 2, 7]])
     segments = jnp.array([[0, 1, 1], [1, 1, 1]])
 

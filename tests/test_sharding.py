@@ -226,7 +226,7 @@ def test_runs_over_split_sequences_have_the_ring():
     stack = build_model(tiny.experiment(**fields), tiny.VOCAB).config.stack
     assert stack.pattern[0].mixer.backend == 'ring'
     stack = build_model(tiny.experiment(), tiny.VOCAB).config.stack
-    assert stack.pattern[0].mixer.backend == 'reference'
+    assert stack.pattern[0].mixer.backend == 'blocked'
 
 
 def test_imported_models_know_their_microbatches():

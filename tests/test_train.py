@@ -161,7 +161,13 @@ def test_generate(whole, tmp_path):
     records = [json.loads(line) for line in done.stdout.splitlines()]
     assert [r['prompt'] for r in records] == ['the', 'a quick brown']
     assert all(r['tokens'] == len(r['completion']) == 5 for r in records)
+    faster = ['--temperature=0', '--max_tokens=5', f'--prompts={prompts}', '--json']
+    done = run([*script, *faster, f'--draft={workdir}', '--draft_tokens=2'])
+    assert [json.loads(line) for line in done.stdout.splitlines()] == records
+    done = run([*script, *faster, '--quantize=int8'])
+    assert all(json.loads(line)['tokens'] == 5 for line in done.stdout.splitlines())
     for bad, message in (
+        (['--prompt=a', '--quantize=int4'], "'int4'"),
         (['--prompt='], 'a prompt is empty'),
         (['--prompt=Q'], "'Q' at position 0"),
         (['--prompt=' + 'a' * 17], 'has 17 tokens; accepted: at most the context of the model, 16'),

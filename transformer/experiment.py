@@ -193,6 +193,9 @@ class Experiment:
         per_step = self.batch_size % self.accumulation == 0
         accepted = f'a divisor of config.batch_size={self.batch_size}'
         _require('accumulation', self.accumulation, per_step, accepted)
+        fits = not self.loss_chunk or self.objective.HEAD in ('tokens', 'masked')
+        accepted = f'0 for config.objective.kind={kind!r}, which scores no tokens'
+        _require('loss_chunk', self.loss_chunk, fits, accepted)
         s = self.sample
         _require('sample.tokens', s.tokens, s.tokens > 0, 'a whole number above 0')
         _require('sample.temperature', s.temperature, s.temperature >= 0, 'at least 0')

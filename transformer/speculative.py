@@ -3,7 +3,7 @@
 Each round the draft writes k tokens one by one and the model reads them in one pass. A proposal x
 is accepted with probability min(1, p(x) / q(x)), p the model's and q the draft's; the first one
 that is not is drawn from max(p - q, 0) instead. So the text is the model's own: at temperature 0
-token for token, else in distribution.
+token for token, but for scores that are equal up to rounding, else in distribution.
 
 All rows of a batch share the slots of the caches, so they go on together, by as many tokens as the
 row with the fewest accepted; what another row had accepted next is drawn already, and kept. Caches
@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformer import registry, writer
+from transformer.config import TransformerConfig
 from transformer.context import Context
 from transformer.decode import Generator, State
 from transformer.errors import UserError
@@ -30,6 +31,8 @@ from transformer.scores import Ends, is_end
 
 class SpeculativeGenerator(Generator):
     """A `Generator` with a draft model.
+
+    What a row draws depends on the others, which say how far all go on; its distribution does not.
 
     Args:
       draft: a decoder with the same vocabulary.
@@ -55,14 +58,14 @@ class SpeculativeGenerator(Generator):
     ):
         if draft_tokens < 1:
             raise UserError(f'draft_tokens {draft_tokens} cannot be used; accepted: at least 1')
+        for name, of in (('model', model), ('draft', draft)):
+            _check_caches(name, of)
         own, other = model.config.tokens.vocab, draft.config.tokens.vocab
         if own != other:
             raise UserError(f'the draft has a vocabulary of {other} tokens; accepted: {own}')
         own, other = model.config.context, draft.config.context
         if other < own:
             raise UserError(f'the draft has a context of {other}; accepted: at least {own}')
-        for name, of in (('model', model), ('draft', draft)):
-            _check_caches(name, of)
         super().__init__(model, params, end, sampling, prefix)
         self._draft, self._draft_params = writer.ready(draft, draft_params)
         self._count = draft_tokens
@@ -91,7 +94,10 @@ class SpeculativeGenerator(Generator):
 
 
 def _check_caches(name: str, model: Any) -> None:
-    """Raises a UserError where a layer's cache is not one of slots."""
+    """Raises a UserError where the model is no decoder, or a layer's cache is not one of slots."""
+    c = model.config
+    if not isinstance(c, TransformerConfig) or not c.stack.causal or not hasattr(c.head, 'vocab'):
+        raise UserError(f'the {name} writes no text; accepted: a decoder that scores tokens')
     for block in model.config.stack.pattern:
         if block.mixer is None:
             continue

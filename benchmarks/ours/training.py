@@ -24,7 +24,8 @@ class Side:
 
     Its first state is written to `directory` for the peer. `about`: `spec` for `batches.make`, the
     optimizer's numbers, the number of parameters, tokens and FLOPs of a step, the type of the
-    arithmetic, temporaries in bytes, and why losses cannot be compared, if so.
+    arithmetic, temporaries in bytes, whether all tokens are scored, and why losses cannot be
+    compared, if so.
 
     Args:
       model: a key of `cases.CASES`.
@@ -59,6 +60,7 @@ class Side:
             'flops': c.batch_size * summary.flops_per_row(params, built.config),
             'dtype': next(iter(stacks))[0].dtype,
             'temporaries': analysis.temp_size_in_bytes if analysis else 0,
+            'scores_all': c.objective.HEAD != 'masked',
             'not_comparable': not_comparable(c, count <= most),
         }
 

@@ -40,7 +40,8 @@ class Side:
         model = models.load(directory, device, 'float32').train()
         model.config.use_cache = False
         self._parameters = list(model.parameters())
-        self._forward = torch.compile(model) if device == 'cuda' else model
+        self._model = model
+        self._loss = torch.compile(self._of) if device == 'cuda' else self._of
         half = torch.autocast(device, torch.bfloat16)
         self._autocast = half if dtype == 'bfloat16' else contextlib.nullcontext()
         self._done = 0
@@ -85,14 +86,19 @@ class Side:
         return min(KINDS, key=seconds.get)
 
     def _backward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        inputs = {name: x for name, x in batch.items() if name != 'targets'}
         with self._autocast:
-            scores = self._forward(**inputs).logits
-            loss = torch.nn.functional.cross_entropy(
-                scores.flatten(0, -2), batch['targets'].flatten(), ignore_index=IGNORED
-            )
+            loss = self._loss(batch)
         loss.backward()
         return loss.detach()
+
+    def _of(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The loss of a batch."""
+        inputs = {name: x for name, x in batch.items() if name != 'targets'}
+        return torch.nn.functional.cross_entropy(
+            self._model(**inputs).logits.flatten(0, -2),
+            batch['targets'].flatten(),
+            ignore_index=IGNORED,
+        )
 
     def _now(self) -> float:
         if self._device == 'cuda':

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformer import beam, decode, seq2seq, writer
+from transformer import beam, decode, seq2seq
 from transformer.beam import Beam
 from transformer.errors import UserError
 from transformer.hf import generation_config, inputs
@@ -71,7 +71,7 @@ def generate(
         arrays = {name: np.repeat(x, plan.copies, 0) for name, x in arrays.items()}
     write = _continue if made.shape == 'decoder' else _rewrite
     key = jax.random.key(seed)
-    model, params = writer.ready(pretrained.model, pretrained.params)
+    model, params = pretrained.writing()
     new = np.asarray(write(params, key, **arrays, model=model, plan=plan))
     if beams:
         new = new[:, : plan.copies].reshape(-1, plan.room)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from transformer import hardware, paths, sharding
+from transformer import hardware, paths, sharding, writer
 from transformer.context import Context
 from transformer.errors import UserError
 from transformer.hf import architecture as architectures
@@ -63,6 +63,7 @@ class Pretrained:
     architecture: Architecture
     directory: Path | None = None
     generation: dict[str, Any] = dataclasses.field(default_factory=dict)
+    _ready: Any = dataclasses.field(default=None, init=False, repr=False, compare=False)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -92,6 +93,12 @@ class Pretrained:
         """Text, a row for each prompt; `hf.generation.generate` says what there is to say."""
         with self._precision():
             return generation.generate(self, input_ids, attention_mask, **options)
+
+    def writing(self) -> tuple[Any, Any]:
+        """What `writer.ready` makes of the model and its parameters, kept for the next text."""
+        if self._ready is None or self._ready[0] is not self.params:
+            self._ready = self.params, writer.ready(self.model, self.params)
+        return self._ready[1]
 
     @functools.cached_property
     def _forward(self) -> Any:

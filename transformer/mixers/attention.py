@@ -144,7 +144,7 @@ class Heads(nn.Module):
         c = self.config
         how = {'scale': self.scale, 'bias': bias, 'softcap': c.softcap}
         if self.is_mutable_collection('intermediates'):
-            if c.backend != 'reference':
+            if c.backend not in ('reference', 'blocked'):  # whose weights are the reference's
                 raise ValueError(
                     f"attention backend {c.backend!r} has no attention weights; use 'reference'"
                 )

@@ -174,6 +174,7 @@ def _learn(how, x_BTE, table_VE, bias_V, targets_BT, weights_BT):
 
     def step(sums, x_CE, targets_C, weights_C):
         by_table_VE, by_bias_V = sums
+        x_CE = jnp.where(weights_C[:, None] != 0, x_CE, 0)  # nothing, not even NaN, of the others
         seen = _Seen.of(how, x_CE, table_VE, bias_V, targets_C)
         nats_C = loss_C = seen.log_total_C - seen.target_C
         if how.smoothing:
@@ -205,6 +206,7 @@ def _report(how, x_BTE, table_VE, bias_V, targets_BT, weights_BT):
     """One device's weighted nats, and weights of what is right."""
 
     def step(sums, x_CE, targets_C, weights_C):
+        x_CE = jnp.where(weights_C[:, None] != 0, x_CE, 0)
         seen = _Seen.of(how, x_CE, table_VE, bias_V, targets_C)
         best_CV = seen.scores_CV == seen.top_C[:, None]
         first_C = jnp.where(best_CV, seen.token_V[None], how.vocab).min(1)  # as `argmax`

@@ -19,8 +19,8 @@ class Drop:
     """Leaves numbers out, and scales those that stay so that the mean is the same,
     https://arxiv.org/abs/1207.0580.
 
-    The same rows drop the same numbers whatever the mesh or the number of microbatches, and the
-    same as `jax.random.bernoulli` would with each row's key.
+    The same rows drop the same numbers whatever the mesh or the number of microbatches; up to 2^32
+    numbers a row they are those of `jax.random.bernoulli` with the row's key.
 
     Attributes:
       key: of all rows.
@@ -52,7 +52,7 @@ class Drop:
     def _counters(self, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
         """Two words that no other place of the row has: 0 and its number, where that is enough."""
         sizes = self.whole or shape[1:]
-        split = 0 if math.prod(sizes) < 2**32 else len(sizes) - 2
+        split = next(i for i in range(len(sizes) + 1) if math.prod(sizes[i:]) < 2**32)
         return self._number(shape, sizes, 0, split), self._number(shape, sizes, split, len(sizes))
 
     def _number(self, shape, sizes, first: int, last: int) -> jax.Array:

@@ -23,9 +23,10 @@ CACHE = 2**20  # bytes of scores that are worked on at once
 def blocked(q_BNTH, k_BKSH, v_BKSH, mask: Mask, *, scale: float, drop, bias, softcap):
     """`reference`, row after row, block after block."""
     B, N, T, _ = q_BNTH.shape
-    block = BLOCKS[0] if PIECES * BLOCKS[0] >= T else BLOCKS[1]
+    short, long = BLOCKS
+    block = short if PIECES * short >= T else long
     together = CACHE // (N * min(T, block) * k_BKSH.shape[2] * 4)
-    if together >= B:
+    if together >= B or short > T:  # the keys of few queries are read where they lie
         return reference(
             q_BNTH, k_BKSH, v_BKSH, mask, scale=scale, drop=drop, bias=bias, softcap=softcap
         )
