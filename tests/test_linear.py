@@ -41,8 +41,11 @@ def check(equation, *specs):
 
 
 @pytest.mark.parametrize('equation', EQUATIONS)
-def test_gradients_are_those_of_einsum(equation):
-    check(equation)
+@pytest.mark.parametrize('devices', [1, 2])
+def test_gradients_are_those_of_einsum(equation, devices):
+    """A single CPU multiplies matrices, several keep all axes."""
+    with jax.set_mesh(jax.make_mesh((devices,), ('data',), axis_types=(AxisType.Auto,))):
+        check(equation)
 
 
 @pytest.mark.parametrize('axis', ['data', 'context'])

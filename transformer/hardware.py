@@ -1,5 +1,8 @@
 """What the machine is and can do: types, peaks, versions, memory, the compilation cache."""
 
+import contextlib
+import ctypes
+import gc
 import importlib.metadata
 import os
 import platform
@@ -24,6 +27,10 @@ PEAK = {
     'Tesla T4': 65e12,
     'Tesla V100': 125e12,
 }
+
+# XLA's, of a training step, by platform. By default a CPU keeps more alive, so that more can run
+# side by side: a step then takes a quarter more memory, and is 5% faster or slower.
+COMPILER_OPTIONS = {'cpu': {'xla_cpu_scheduler_type': 'CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED'}}
 
 
 def peak_flops() -> float | None:
@@ -81,3 +88,14 @@ def use_huge_pages() -> None:
         return
     os.environ['GLIBC_TUNABLES'] = 'glibc.malloc.hugetlb=1'
     os.execv(sys.executable, sys.orig_argv[:1] + sys.orig_argv[1:])
+
+
+def give_back_memory() -> None:
+    """Hands what is free in this process to the system, where its C library does that.
+
+    Compiling a step leaves some 250 MiB of free memory behind, which glibc would keep. Call it
+    when all is compiled.
+    """
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # another system, or another C library
+        ctypes.CDLL('libc.so.6').malloc_trim(0)

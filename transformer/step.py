@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from transformer import losses, optim, pipeline, sharding, summary
+from transformer import hardware, losses, optim, pipeline, sharding, summary
 from transformer.experiment import Experiment
 
 
@@ -185,4 +185,5 @@ def jit_train_step(train_step: Callable, shardings: Any, mesh: Mesh) -> Callable
         in_shardings=(shardings, None),  # a batch lies as `sharding.put_batch` puts it
         out_shardings=(shardings, whole),
         donate_argnums=0,
+        compiler_options=hardware.COMPILER_OPTIONS.get(mesh.devices.flat[0].platform),
     )

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks import batches, cases, memory, profiling
 from benchmarks.ours import exported
 from benchmarks.ours.setting import Setting, Training
-from transformer import restore, sharding, step, summary
+from transformer import hardware, restore, sharding, step, summary
 from transformer.experiment import Experiment
 
 BATCHES = 4  # that the steps go round
@@ -49,6 +49,7 @@ class Side:
             for b in batches.make(spec, BATCHES)
         ]
         self._step = compiled(built, training, setting, self._batches[0])
+        hardware.give_back_memory()
         self._state, self._done = training.state, 0
         analysis = self._step.memory_analysis()
         stacks = summary.stacks(built.config).values()

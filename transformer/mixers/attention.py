@@ -20,6 +20,7 @@ from transformer.norms import RMSNormConfig
 from transformer.ops import attention as ops
 from transformer.ops.masks import Mask
 from transformer.ops.rotary import frequencies, rotate
+from transformer.ops.slots import written
 from transformer.positions import RotaryConfig
 
 
@@ -100,8 +101,7 @@ class AttentionCache:
         """The cache after T more slots; the caller sees to it that they fit."""
         at, zero = self.length, jnp.zeros((), self.length.dtype)
         return AttentionCache(
-            lax.dynamic_update_slice(self.k_BKSH, k_BKTH, (zero, zero, at, zero)),
-            lax.dynamic_update_slice(self.v_BKSH, v_BKTH, (zero, zero, at, zero)),
+            *written((self.k_BKSH, self.v_BKSH), (k_BKTH, v_BKTH), at),
             lax.dynamic_update_slice(self.segments_BS, segments_BT, (zero, at)),
             at + k_BKTH.shape[2],
         )

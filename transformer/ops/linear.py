@@ -29,7 +29,7 @@ def _backward(equation, kept, y):
     x, kernel = kept
     operands, made = equation.split('->')
     read, held = operands.split(',')
-    d_x = jnp.einsum(f'{made},{held}->{read}', y, kernel)
+    d_x = product(f'{made},{held}->{read}', y, kernel)
     if partition.CONTEXT in partition.ways():  # places of one row would be gathered
         return d_x, jnp.einsum(f'{read},{made}->{held}', x, y)
     d_kernel = jnp.einsum('ri,ro->io', _rows(x, read, held), _rows(y, made, held))

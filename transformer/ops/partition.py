@@ -30,6 +30,14 @@ def ways() -> dict[str, int]:
     }
 
 
+def on_one_cpu() -> bool:
+    """Whether what is traced here is for a single CPU device; also where it is compiled for TPUs
+    on a machine that has none."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    platform = jax.default_backend() if device is None else device.platform
+    return platform == 'cpu' and not ways()
+
+
 def dividing(axes: tuple[str, ...], size: int) -> tuple[str, ...] | None:
     """Those of `axes` in force, if together they split `size` evenly; None if nothing is split."""
     found = ways()

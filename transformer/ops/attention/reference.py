@@ -16,8 +16,8 @@ def reference(q_BNTH, k_BKSH, v_BKSH, mask: Mask, *, scale: float, drop, bias, s
     weights_BKGTS, total = _numerators(q_BNTH, k_BKSH, mask, scale, bias, softcap)
     if drop is not None:
         weights_BKGTS = drop(weights_BKGTS)
-    out = jnp.einsum('bkgts,bksh->bkgth', weights_BKGTS.astype(v_BKSH.dtype), v_BKSH)
-    out /= jnp.where(total > 0, total, 1).astype(out.dtype)
+    out = jnp.einsum('bkrs,bksh->bkrh', _rows(weights_BKGTS.astype(v_BKSH.dtype)), v_BKSH)
+    out /= _rows(jnp.where(total > 0, total, 1)).astype(out.dtype)
     return out.reshape(q_BNTH.shape)
 
 
@@ -33,12 +33,20 @@ def weights(q_BNTH, k_BKSH, mask: Mask, *, scale: float, bias=None, softcap=None
 
 def scores(q_BKGTH, k_BKSH, allowed_BTS, added_BNTS, softcap) -> jax.Array:
     """cap(q k^T) + what is added, float32 [B, K, G, T, S]; hardly above NEVER where forbidden."""
-    s = jnp.einsum('bkgth,bksh->bkgts', q_BKGTH, k_BKSH, preferred_element_type=jnp.float32)
+    q_BKRH = _rows(q_BKGTH)
+    s = jnp.einsum('bkrh,bksh->bkrs', q_BKRH, k_BKSH, preferred_element_type=jnp.float32)
+    s = s.reshape(*q_BKGTH.shape[:4], -1)
     if softcap is not None:
         s = softcap * jnp.tanh(s / softcap)
     if added_BNTS is not None:
         s += added_BNTS.reshape(-1, *s.shape[1:])
     return s + jnp.where(allowed_BTS, 0.0, NEVER)[:, None, None]
+
+
+def _rows(x_BKGTX: jax.Array) -> jax.Array:
+    """[B, K, R, X]: what shares keys as one axis; of two XLA on a CPU transposes an operand."""
+    B, K, G, T, X = x_BKGTX.shape
+    return x_BKGTX.reshape(B, K, G * T, X)
 
 
 def _numerators(q_BNTH, k_BKSH, mask, scale, bias, softcap):
