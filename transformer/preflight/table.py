@@ -18,6 +18,8 @@ from typing import Any
 from transformer import cli, hardware
 
 TOPOLOGIES = ('v5e:1x1', 'v6e:1x1', 'v5e:2x4', 'v5e:16x16', 'v5p:4x4x4', 'tpu7x:2x2x1')
+# Those whose sizes differ in more than what an experiment compares.
+SIZED = ('gpt2', 'llama', 'multi30k', 'shakespeare_char', 'switch')
 INTRODUCTION = """# What fits where
 
 `preflight.py` compiles the step that `train.py` runs, with the compiler for TPUs, on a machine that
@@ -48,16 +50,20 @@ What only the data tell was assumed; the output of `preflight.py` says what:
 
 {assumed}
 
+Refused:
+
+{refused}
+
 Made by `python -m transformer.preflight.table`, {versions}. A device of tpu7x is half a chip.
 """
 
 
 def cases() -> list[str]:
-    """All shipped configs, each with all its sizes, as `--config` names them."""
+    """All shipped configs, as `--config` names them, with the sizes of those in `SIZED`."""
     found = []
     for path in sorted(Path('configs').glob('*.py')):
         if path.stem != '__init__':
-            sizes = [size for size in _sizes(path) if size]
+            sizes = [size for size in _sizes(path) if size] if path.stem in SIZED else []
             found += [f'configs/{path.name}', *(f'configs/{path.name}:{size}' for size in sizes)]
     return found
 
@@ -78,6 +84,8 @@ def preflight(config: str, topology: str, *more: str) -> dict[str, Any]:
     done = subprocess.run([*words, '--json', *more], capture_output=True, text=True, check=False)
     if done.stdout:
         return json.loads(done.stdout)
+    if done.returncode < 0:
+        return {'error': f'the compiler for TPUs ended with signal {-done.returncode}'}
     errors = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
     return {'error': errors[-1].removeprefix('error: ') if errors else done.stderr[-300:]}
 
@@ -115,11 +123,17 @@ def page(found: dict[tuple[str, str], dict[str, Any]]) -> str:
         for phrase in found[config, TOPOLOGIES[0]].get('assumed', ()):
             assumed.setdefault(phrase, []).append(name)
     said = '\n'.join(f'- {", ".join(names)}: {phrase}' for phrase, names in assumed.items())
+    refused = [
+        f'- {config.removeprefix("configs/").replace(".py", "")} on {topology}: {one["error"]}'
+        for (config, topology), one in found.items()
+        if 'error' in one
+    ]
     return INTRODUCTION.format(
         left=f'Of {left} GiB.',
         head=head,
         rows='\n'.join(rows),
-        assumed=said,
+        assumed=said or '- nothing',
+        refused='\n'.join(refused) or '- nothing',
         versions=hardware.versions(),
     )
 
