@@ -138,8 +138,9 @@ def of_run(flags, how) -> tuple[Any, int]:
     if flags.chat and objective.kind != 'chat':
         accepted = "a run of config.objective.kind='chat', or --hf=DIR"
         raise UserError(f'--chat: --workdir={flags.workdir} holds no chat model; {accepted}')
-    if objective.RECORDS == 'images':
-        raise UserError(f'--workdir={flags.workdir} holds a model of images; eval.py measures it')
+    if not objective.reads_text:
+        what = 'images' if objective.RECORDS == 'images' else f'{objective.kind}, which is no text'
+        raise UserError(f'--workdir={flags.workdir} holds a model of {what}; eval.py measures it')
     tokenizer = tokenizers.load(flags.workdir / workdir.TOKENIZER)
     run = restore.load(flags.workdir, tokenizers.digest(tokenizer), flags.checkpoint)
     return speaker(flags, how, run.writer, run.params, tokenizer, objective, run.classes), run.step

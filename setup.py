@@ -44,6 +44,8 @@ setuptools.setup(
             'sentencepiece>=0.2',
             'tiktoken>=0.7',
             'fsspec>=2024.6',
+            'nbclient>=0.10',  # with ipykernel: the notebook is run
+            'ipykernel>=6.29',
             'jax[tpu]>=0.10.2; sys_platform == "linux" and platform_machine == "x86_64"',
         ],
         'hf': ['huggingface_hub>=0.34'],
@@ -57,6 +59,7 @@ setuptools.setup(
         'gpu': ['jax[cuda13]>=0.10.2'],
         'cuda12': ['jax[cuda12]>=0.10.2'],
         'wandb': ['wandb>=0.20'],
+        'docs': ['mkdocs>=1.6', 'mkdocs-material>=9.5', 'mkdocstrings[python]>=1.0'],
         'dev': ['pytest>=8.0', 'pytest-xdist>=3.6', 'ruff>=0.12', 'build>=1.0'],
     },
 )

@@ -101,7 +101,7 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     # Data: examples -> tokenizer (made once, kept from the first checkpoint on) -> rows.
     objective = experiment.objective
     own = None
-    if begun and objective.RECORDS != 'images':
+    if begun and objective.reads_text:
         own = tokenizers.load(directory / workdir.TOKENIZER)
     loaded = load.load(experiment, own)
     tokenizer, rows = loaded.tokenizer, loaded.feed
@@ -109,7 +109,7 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     launch.check_same(digests)
     if tokenizer and not begun and pod.leads:
         workdir.write_atomically(directory / workdir.TOKENIZER, tokenizer.to_json())
-    vocab = tokenizer.vocab_size if tokenizer else 0
+    vocab = tokenizer.vocab_size if tokenizer else objective.vocab
     print(f'data           {rows.name}: {rows.summary}')
     if tokenizer:
         print(f'tokenizer      {experiment.data.tokenizer}, {vocab:,} tokens')
@@ -153,6 +153,7 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
         print(f'resumed        from step {start}')
     if pod.leads:
         workdir.save_task(directory, vocab, rows.classes, target)
+        workdir.save_summary(directory, summary.facts(state.params))
     writer = Writer(directory, experiment.log, start, config.to_dict())
     cleanup.callback(writer.close)
 
@@ -175,6 +176,7 @@ def train(experiment, config, directory: Path, cleanup: contextlib.ExitStack) ->
     first = next(ready)
     compiling = time.monotonic()
     train_step = jitted.lower(abstract, first).compile()
+    hardware.give_back_memory()
     print(summary.describe(state, model.config, mesh, experiment.batch_size, train_step))
     print(f'compiled       in {time.monotonic() - compiling:.1f} s', flush=True)
 

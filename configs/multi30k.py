@@ -14,7 +14,8 @@ German to English, lower-cased.
 | cpu     | none                             | 1.2 M parameters, BLEU 35.26 (beam of 4)     |
 
 The CPU size trains for 451 s on two cores, in float32; its loss on the test split is 2.049 nats a
-token, perplexity 7.76.
+token, perplexity 7.76. `python -m results.run translation` trains it for longer, `python -m
+results.run heads` with other numbers of heads and other positions, see docs/papers.md.
 
 The published numbers are bentrevett/pytorch-seq2seq's, tokenised by spaCy; ours are sacrebleu's on
 lower-cased raw text, with its own tokenizer (13a), of a shared vocabulary of byte pairs. Norms come

@@ -12,7 +12,8 @@ The text is TFDS's `tiny_shakespeare`, downloaded once; any other text file come
 | cpu     | validation loss 1.88, 2,000 steps                   | 1.9009, two CPU cores, 97-157 s |
 
 Validation loss is over the whole split here, every character once; nanoGPT draws random rows.
-Other random starts of the CPU size: 1.8936, 1.9054, 1.9098.
+Other random starts of the CPU size: 1.8936, 1.9054, 1.9098. `python -m results.run shakespeare`
+trains three of them and compares, see docs/papers.md.
 """
 
 from transformer.experiment import default_config

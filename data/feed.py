@@ -19,6 +19,7 @@ from data.rows import Row, Rows, Split
 from data.sources import Corpus
 from data.workers import Attend
 from transformer.errors import ConfigError, UserError
+from transformer.mixing import of_source
 
 __all__ = ['Feed', 'Rows', 'Split', 'eval_batches', 'load', 'train_batches']
 
@@ -86,11 +87,12 @@ def load(
         for name, corpus in corpora.items():
             if getattr(corpus, split) is None:
                 continue
+            own = _for_source(experiment, name)
             examples = (prepared or {}).get(name, {}).get(split)
             if examples is None:
-                examples = _examples(experiment, name, getattr(corpus, split), tokenizer)
+                examples = _examples(own, name, getattr(corpus, split), tokenizer)
             kept = plans / (name or 'data') if plans else None
-            found[name] = _load_split(experiment, corpus.name, split, examples, tokenizer, kept)
+            found[name] = _load_split(own, corpus.name, split, examples, tokenizer, kept)
         if found:
             splits[split] = found
     parts = {name: split.rows for name, split in splits['train'].items()}
@@ -109,6 +111,13 @@ def load(
         summary='; '.join(f'{name} {split.rows.size()}' for name, split in joined.items()),
         classes=classes,
     )
+
+
+def _for_source(experiment: Any, name: str) -> Any:
+    """The experiment with the objective that a source of the mixture is read for."""
+    own = of_source(experiment.objective, experiment.data.sources.get(name))
+    changed = own is not experiment.objective
+    return dataclasses.replace(experiment, objective=own) if changed else experiment
 
 
 def _examples(experiment: Any, source: str, records: Sequence[Any], tokenizer: Any) -> Any:

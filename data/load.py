@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from data import feed, prepared, sources, tokenizers
+from data import feed, made_up, prepared, sources, tokenizers
 from data.columns import Examples
 from data.sources import Corpus
+from transformer import mixing
 from transformer.errors import ConfigError
 
 
@@ -17,10 +18,10 @@ class Loaded:
 
     Attributes:
       corpora: records by source; a single source is called ''.
-      tokenizer: None for images.
+      tokenizer: None for images, and for what is made up.
       feed: rows, by split.
       directory: where the prepared data are; None: in memory.
-      examples: encoded records by source and split; None: images, which are read as needed.
+      examples: encoded records by source and split; None: there are none to encode, as of images.
     """
 
     corpora: Mapping[str, Corpus]
@@ -46,6 +47,9 @@ def load(experiment: Any, tokenizer: Any = None, report: Callable[[str], None] =
       ConfigError, UserError: whatever is wrong with sources, tokenizer or prepared data.
     """
     config, objective = experiment.data, experiment.objective
+    if objective.RECORDS == 'none':
+        made = made_up.feed(experiment)
+        return Loaded({'': made_up.corpus(made)}, None, made, None)
     corpora = corpora_of(config, objective)
     if tokenizer is None:
         tokenizer = tokenizer_of(experiment, corpora, report)
@@ -63,7 +67,8 @@ def corpora_of(config: Any, objective: Any) -> dict[str, Corpus]:
     for name, source in config.sources.items():
         try:
             # Lazily: what is prepared already needs no pass over the source.
-            found[name] = sources.load(source, objective, lazy=True)
+            own = mixing.of_source(objective, source)
+            found[name] = sources.load(source, own, lazy=True)
         except ConfigError as error:
             if not name or not error.field.startswith('data.'):
                 raise
@@ -87,7 +92,7 @@ def tokenizer_of(
 
     def make() -> Any:
         allow = getattr(experiment.model, 'allow', ())
-        names = objective.special_tokens
+        names = mixing.special_tokens(objective, config.sources)
         return tokenizers.make(config, corpora, names, experiment.init, allow)
 
     return prepared.tokenizer_of(config, objective, corpora, make, replace=replace, report=report)

@@ -49,6 +49,8 @@ def main() -> int:
     experiment = Experiment.from_config(config)
     if experiment.objective.RECORDS == 'images':
         raise UserError('images are read as they are: there is nothing to prepare')
+    if experiment.objective.RECORDS == 'none':
+        raise UserError(f'{experiment.objective.kind} is made up: there is nothing to prepare')
     if experiment.data.prepared == 'memory':
         accepted = "'auto' or a directory, to keep the data in"
         raise ConfigError('data.prepared', 'memory', accepted)

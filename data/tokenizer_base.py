@@ -61,10 +61,14 @@ class Tokenizer(abc.ABC):
     def wrap(self, ids: Sequence[int], length: int | None = None) -> np.ndarray:
         """What a classifier reads of a text: [CLS] and its ids, cut to `length` in all.
 
+        Of a tokenizer without [CLS] the end marker is before them, as before each document that its
+        model has learnt from.
+
         Raises:
-          UserError: the tokenizer was made without [CLS].
+          UserError: the tokenizer was made without either.
         """
-        return framed((self.special(START),), ids, (), length)
+        first = self.specials.get(START, self.end)
+        return framed((self.special(START) if first is None else first,), ids, (), length)
 
     def close(self, ids: Sequence[int], length: int | None = None) -> np.ndarray:
         """A text and the end marker, cut to `length` in all."""

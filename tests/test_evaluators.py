@@ -185,17 +185,20 @@ def test_what_cannot_be_evaluated(evaluator):
 def test_generated_texts(monkeypatch):
     seen = {}
 
-    def bleu(predictions, references, lowercase):
-        seen.update(lowercase=lowercase)
-        return 12.5, 'signature'
+    def bleu(predictions, references, lowercase, tokenize):
+        seen[tokenize] = lowercase
+        return {'13a': 12.5, 'intl': 13.5}[tokenize], f'signature of {tokenize}'
 
     monkeypatch.setattr(text_metrics, 'bleu', bleu)  # needs a library that may not be there
     texts, wanted = ['a b c', 'x y'], ['a b d', 'x y']
     got = dict(evaluators.generated(texts, wanted, lowercase=True))
-    assert seen == {'lowercase': True}
-    assert list(got) == ['bleu', 'bleu_signature', 'rouge1', 'rouge2', 'rougeL', 'token_f1']
-    assert (got['bleu'], got['bleu_signature']) == (12.5, 'signature')
+    assert seen == {'13a': True, 'intl': True}
+    names = ['bleu', 'bleu_signature', 'bleu_intl', 'bleu_intl_signature']
+    assert list(got) == [*names, 'rouge1', 'rouge2', 'rougeL', 'token_f1', 'exact_match']
+    assert (got['bleu'], got['bleu_signature']) == (12.5, 'signature of 13a')
+    assert got['bleu_intl'] == 13.5
     assert got['rouge1'] == text_metrics.rouge(texts, wanted, '1')
     assert got['rougeL'] == pytest.approx(np.mean([2 / 3, 1]) * (100 if got['rougeL'] > 1 else 1))
     assert got['rouge2'] < got['rouge1']
     assert got['token_f1'] == text_metrics.token_f1(texts, wanted)
+    assert got['exact_match'] == 50

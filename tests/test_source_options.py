@@ -38,6 +38,7 @@ OTHER = {
     'label_field': 'class',
     'encoding': 'latin-1',
     'encoding_errors': 'replace',
+    'prefix': 'say: ',
     'bad_records': 'skip',
 }
 

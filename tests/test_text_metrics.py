@@ -107,6 +107,12 @@ def test_bleu_without_sacrebleu(monkeypatch):
         text_metrics.bleu(['a'], ['a'])
 
 
+def test_exact_match():
+    texts, wanted = ['a  b', 'A b', 'a', ''], ['a b', ['x', 'a b'], 'b', '']
+    assert text_metrics.exact_match(texts, wanted) == 50
+    assert text_metrics.exact_match(texts, wanted, lowercase=True) == 75
+
+
 @pytest.mark.parametrize('references', [[], ['a'], ['a', []], 'ab'])
 def test_what_does_not_pair_is_refused(references):
     for f in (text_metrics.token_f1, lambda p, r: text_metrics.rouge(p, r, 'L')):

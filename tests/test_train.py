@@ -149,6 +149,25 @@ def test_eval_gives_the_number_of_the_training_run(whole):
     assert '--split=test: accepted: validation (config.data.test_split)' in done.stderr
 
 
+def test_eval_changes_how_it_measures(whole):
+    """Batches and backends change no number, longer rows do; the parts of rows are all there is."""
+    workdir, _ = whole
+    script = [sys.executable, 'eval.py', f'--workdir={workdir}', '--json']
+    done = run(
+        [*script, '--config.batch_size=7', '--config.model.attention=reference', '--parts=2']
+    )
+    found = json.loads(done.stdout)
+    assert abs(found['loss'] - losses(workdir, 'validation')[found['step']]) < 1e-5
+    mean = (found['loss/part_1'] + found['loss/part_2']) / 2
+    assert abs(found['loss'] - mean) < 0.05 and found['loss'] != mean
+    longer = json.loads(run([*script, '--config.context=32', '--decode=2']).stdout)
+    assert longer['tokens'] == found['tokens'] and longer['loss'] != found['loss']
+    assert longer['decode/cache_bytes'] == 2 * 2 * 32 * 16 * 2 * 4  # K, V, layers ... float32
+    assert longer['decode/tokens_per_second'] > 0
+    done = run([*script, '--parts=17'], code=1)
+    assert '--parts=17: accepted: 0 to 16, the tokens of a row' in done.stderr
+
+
 def test_generate(whole, tmp_path):
     workdir, _ = whole
     script = [sys.executable, 'generate.py', f'--workdir={workdir}']

@@ -90,8 +90,8 @@ def test_span_corruption_refuses_what_cannot_be():
         made(kinds.SpanCorruption(sentinels=3), context=256)
     with pytest.raises(ConfigError, match='context=2'):
         made(kinds.SpanCorruption(), context=2)
-    with pytest.raises(ConfigError, match='target_context=99 .* 0 or 58'):
-        made(kinds.SpanCorruption(), context=256, target_context=99)
+    with pytest.raises(ConfigError, match='target_context=57 .* 0 or at least 58'):
+        made(kinds.SpanCorruption(), context=256, target_context=57)
     for objective in (kinds.SpanCorruption(), kinds.Denoising(), kinds.Seq2Seq()):
         with pytest.raises(ConfigError, match="data.tokenizer.*'bpe' or 'bytes'"):
             made(objective, 'characters')

@@ -20,8 +20,9 @@ class SourceConfig:
       path: a file, a folder, an archive or a glob to use instead, here or as fsspec names it
         (`gs://`, `s3://`); several are separated by commas. What it holds depends on the objective
         (`data/sources`). A text file is one document; its end is the validation split.
-      format: 'auto' (from the ends of the names), 'text', 'jsonl', 'parquet', 'arrow', 'tfds' or
-        'hf'.
+      format: 'auto' (from the ends of the names), 'text', 'jsonl', 'parquet', 'arrow', 'tfds',
+        'hf', or 'classes': a folder or a .zip with one file a class, one text a line, of which text
+        is read without the classes, and pairs with the class as the target.
       documents: what a document is in text files: a 'file', a 'line', or a 'paragraph' (what is
         between blank lines).
       directory: where TFDS and Hugging Face keep data sets; '' means their own default.
@@ -37,6 +38,8 @@ class SourceConfig:
       encoding: of files of lines and of text; binary columns of other files are UTF-8.
       encoding_errors: 'strict' refuses what is not of the encoding; 'replace' puts U+FFFD for each
         bad byte.
+      prefix: put before the source text of each pair: it tells a model of several tasks which one
+        is asked for, https://arxiv.org/abs/1910.10683.
       bad_records: 'refuse' those that cannot be read (a line that is not JSON, a field that is
         missing, one of several files that is no text), or 'skip' and count them.
 
@@ -56,13 +59,15 @@ class SourceConfig:
     label_field: str = 'label'
     encoding: str = 'utf-8'
     encoding_errors: str = 'strict'
+    prefix: str = ''
     bad_records: str = 'refuse'
 
     # Where the fields lie, for messages.
     PREFIX = 'data'
 
     def __post_init__(self):
-        self._one_of('format', ('auto', 'text', 'jsonl', 'parquet', 'arrow', 'tfds', 'hf'))
+        known = ('auto', 'text', 'jsonl', 'parquet', 'arrow', 'tfds', 'hf', 'classes')
+        self._one_of('format', known)
         self._one_of('documents', ('file', 'line', 'paragraph'))
         self._one_of('encoding_errors', ('strict', 'replace'))
         self._one_of('bad_records', ('refuse', 'skip'))
@@ -83,12 +88,15 @@ class MixedSource(SourceConfig):
     Attributes:
       weight: its share of the rows is this over the sum of all; see `temperature`.
       epochs: passes over it at most, the others then share what is left; 0 means no limit.
+      objective: what it is read for, a key of `objectives.OBJECTIVES`, with the defaults of that
+        objective; '' means what `config.objective` says.
     """
 
     PREFIX = 'data.mixture.NAME'
 
     weight: float = 1.0
     epochs: float = 0.0
+    objective: str = ''
 
     def __post_init__(self):
         super().__post_init__()
@@ -162,6 +170,9 @@ class DataConfig(SourceConfig):
         Raises:
           ConfigError: the first of these fields, and what it may hold.
         """
+        if records == 'none':
+            self._refuse_all('as the rows of config.objective.kind are made up')
+            return
         unread = {name: (PADDED[name], 'one to a row') for name in PADDED if records in ROW_EACH}
         if records == 'images':
             unread |= {
@@ -171,6 +182,16 @@ class DataConfig(SourceConfig):
             accepted = ' or '.join(map(repr, values))
             accepted = f'{accepted}: {ROW_EACH[records]} are read {how}'
             self._require(name, getattr(self, name) in values, accepted)
+
+    def _refuse_all(self, why: str) -> None:
+        """Refuses every field but those that say how batches are made."""
+        for field in dataclasses.fields(self):
+            if field.name in ('workers', 'prefetch'):
+                continue
+            usual = {} if field.name == 'mixture' else field.default
+            accepted = UNTOKENISED.get(field.name, (usual,))
+            said = f'{" or ".join(map(repr, accepted))}, {why}'
+            self._require(field.name, getattr(self, field.name) in accepted, said)
 
     @property
     def sources(self) -> dict[str, SourceConfig]:

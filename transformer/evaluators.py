@@ -21,7 +21,8 @@ class Scores:
 
     For tokens: `loss` (nats a target), `perplexity`, `bits_per_byte` (where the text's size is
     known), `accuracy`. For classes: `loss`, `accuracy`, `f1` (macro), and for tags `tag_f1` (micro,
-    without the tag 'O'). Of a mixture also `loss/NAME` of each source that has a target.
+    without the tag 'O'). Of a mixture also `loss/NAME` of each source that has a target; of
+    parts of rows `loss/part_1` and so on of each that has one.
 
     Args:
       model: with `forward`.
@@ -31,6 +32,7 @@ class Scores:
       param_shardings: of the parameters.
       sources: names of the sources of a mixture, whose batches have `source`.
       loss_chunk: tokens that a device scores at a time, `losses.way`.
+      parts: equal parts of a row of tokens that are also measured by themselves.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Scores:
         param_shardings: Any,
         sources: Sequence[str] = (),
         loss_chunk: int = 0,
+        parts: int = 0,
     ):
         whole = NamedSharding(mesh, PartitionSpec())
         C = len(classes) if 0 < len(classes) <= CONFUSION_AT_MOST else 0
@@ -60,10 +63,14 @@ class Scores:
                 found['confusion'] = counts.reshape(C, C)
             if sources:
                 found |= losses.by_source(nats_B, weights, one['source'], sources)
+            for k, part_BT in enumerate(losses.parts(weights, parts), 1):
+                nats_B, _ = way.report(scores, targets, part_BT)
+                found |= {f'nats/part_{k}': nats_B.sum(), f'tokens/part_{k}': part_BT.sum()}
             return found
 
         self._mesh, self._classes, self._objective = mesh, classes, objective
         self._sources = tuple(sources)
+        self._parts = [f'part_{k + 1}' for k in range(parts)]
         layout = {'in_shardings': (param_shardings, None), 'out_shardings': whole}
         self._sums = jax.jit(sharding.under(mesh, sums), **layout)
 
@@ -114,17 +121,29 @@ class Scores:
             if of_source := float(total[f'tokens/{name}']):
                 yield f'loss/{name}', float(total[f'nats/{name}']) / of_source
                 yield f'{targets}/{name}', int(of_source)
+        for name in self._parts:
+            if of_part := float(total[f'tokens/{name}']):
+                yield f'loss/{name}', float(total[f'nats/{name}']) / of_part
 
 
 def generated(predictions: list[str], references: list[str], lowercase: bool = False) -> Iterator:
-    """Yields `bleu` (sacrebleu), `rouge1`, `rouge2`, `rougeL` and `token_f1` of generated texts.
+    """Yields scores of generated texts, 0 to 100.
+
+    `bleu`, `bleu_intl`, `rouge1`, `rouge2`, `rougeL`, `token_f1` and `exact_match`.
+
+    Both BLEUs are sacrebleu's: of words as its tokenizer 13a finds them, and as 'intl' does, which
+    also splits at hyphens and apostrophes, as tokenizers of linguists do.
 
     Raises:
       UserError: sacrebleu is not installed.
     """
-    score, signature = text_metrics.bleu(predictions, references, lowercase=lowercase)
-    yield 'bleu', score
-    yield 'bleu_signature', signature
+    for name, tokenize in (('bleu', '13a'), ('bleu_intl', 'intl')):
+        score, signature = text_metrics.bleu(
+            predictions, references, lowercase=lowercase, tokenize=tokenize
+        )
+        yield name, score
+        yield f'{name}_signature', signature
     for name in ('1', '2', 'L'):
         yield f'rouge{name}', text_metrics.rouge(predictions, references, name)
     yield 'token_f1', text_metrics.token_f1(predictions, references)
+    yield 'exact_match', text_metrics.exact_match(predictions, references, lowercase)

@@ -11,7 +11,11 @@ import ml_collections
 
 from transformer.data_config import DataConfig
 from transformer.errors import ConfigError
+from transformer.mixing import mix
 from transformer.objectives import OBJECTIVES
+from transformer.tasks import TASKS
+
+KINDS = OBJECTIVES | TASKS  # of `config.objective`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +78,13 @@ class CheckpointConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LogConfig:
-    """`config.log`: where numbers go besides the terminal and `metrics.jsonl`."""
+    """`config.log`: where numbers go besides the terminal and `metrics.jsonl`.
+
+    Attributes:
+      tensorboard: whether into `tensorboard/` of the work directory.
+      wandb: whether to Weights & Biases (`pip install -e '.[wandb]'`).
+      wandb_project: which of its projects.
+    """
 
     tensorboard: bool = True
     wandb: bool = False
@@ -83,7 +93,14 @@ class LogConfig:
 
 @dataclasses.dataclass(frozen=True)
 class SampleConfig:
-    """`config.sample`: completions printed at the end of training; no prompts means none."""
+    """`config.sample`: completions printed at the end of training.
+
+    Attributes:
+      prompts: what is completed; none means no samples.
+      tokens: new ones at most, for each.
+      temperature: scores are divided by it; 0 takes the likeliest token.
+      top_p: only the likeliest tokens up to this share of the probability.
+    """
 
     prompts: tuple[str, ...] = ()
     tokens: int = 100
@@ -182,10 +199,12 @@ class Experiment:
         _require('checkpoint.keep_latest', c.keep_latest, c.keep_latest > 0, 'at least 1')
         _require('checkpoint.keep_best', c.keep_best, c.keep_best >= 0, 'at least 0')
         kind, family = self.objective.kind, self.model.family
-        fits = [o.kind for o in OBJECTIVES.values() if self.model.fits(o)]
+        fits = [o.kind for o in KINDS.values() if self.model.fits(o)]
         accepted = f'for config.model.family={family!r} one of {", ".join(fits)}'
         _require('objective.kind', kind, kind in fits, accepted)
         d.refuse_unread(self.objective.RECORDS)
+        for name, source in d.mixture.items():
+            self._check_source(f'data.mixture.{name}.objective', source.objective)
         holds = self.objective.SHAPE == 'encoder_decoder' or not self.target_context
         _require(
             'target_context', self.target_context, holds, f'0 for config.model.family={family!r}'
@@ -200,6 +219,16 @@ class Experiment:
         _require('sample.tokens', s.tokens, s.tokens > 0, 'a whole number above 0')
         _require('sample.temperature', s.temperature, s.temperature >= 0, 'at least 0')
         _require('sample.top_p', s.top_p, 0 < s.top_p <= 1, 'above 0, at most 1')
+
+    def _check_source(self, field: str, kind: str) -> None:
+        """Whether a source of the mixture may be read for another objective than the rest."""
+        if kind in ('', self.objective.kind):
+            return
+        fits = [o.kind for o in OBJECTIVES.values() if mix(o(), self.objective)]
+        _require(field, kind, kind in fits, f"'' or one of {', '.join(fits)}")
+        same = self.objective.SHAPE != 'encoder_decoder' or self.target_context > 0
+        accepted = f'a number above 0: rows of {kind} and {self.objective.kind} are then as long'
+        _require('target_context', self.target_context, same, accepted)
 
     @property
     def length(self) -> int:
@@ -220,7 +249,7 @@ class Experiment:
         kinds = {field.name: field.type for field in dataclasses.fields(cls)}
         for group, name, table in (
             ('model', 'family', FAMILIES),
-            ('objective', 'kind', OBJECTIVES),
+            ('objective', 'kind', KINDS),
         ):
             chosen = config.get(group, {}).get(name)
             if chosen not in table:
@@ -257,10 +286,10 @@ def default_config(family: str = 'decoder', objective: str = '') -> ml_collectio
 
     Args:
       family: a key of `models.FAMILIES`.
-      objective: a key of `objectives.OBJECTIVES`; '' means the first that fits the family.
+      objective: a key of `KINDS`; '' means the first that fits the family.
     """
     from transformer.models import FAMILIES
 
-    kind = objective or next(o.kind for o in OBJECTIVES.values() if family == o.SHAPE)
-    experiment = Experiment(model=FAMILIES[family](), objective=OBJECTIVES[kind]())
+    kind = objective or next(o.kind for o in KINDS.values() if family == o.SHAPE)
+    experiment = Experiment(model=FAMILIES[family](), objective=KINDS[kind]())
     return ml_collections.ConfigDict(dataclasses.asdict(experiment))

@@ -119,6 +119,19 @@ def by_source(
     return found
 
 
+def parts(weights_BT: jax.Array, count: int) -> list[jax.Array]:
+    """The weights of each of `count` equal parts of the rows, 0 elsewhere; float32 [B, T] each.
+
+    Raises:
+      ValueError: more parts than places.
+    """
+    T = weights_BT.shape[-1]
+    if count > T:
+        raise ValueError(f'{count} parts of rows of {T} tokens; accepted: at most {T}')
+    part_T = jnp.arange(T) * count // T
+    return [jnp.where((part_T == k)[None], weights_BT, 0) for k in range(count)]
+
+
 def reports(aux: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
     """What the MLPs of all layers report: their losses' sum, and statistics over layers.
 

@@ -35,6 +35,20 @@ class RMSNormConfig:
     offset: float = 0.0
 
 
+@dataclasses.dataclass(frozen=True)
+class NoNormConfig:
+    """x as it is: for models that are taken apart, where a norm would be in the way."""
+
+
+@registry.register(NoNormConfig)
+class NoNorm(nn.Module):
+    config: NoNormConfig
+    dtype: str = 'float32'
+
+    def __call__(self, x_BTD: jax.Array) -> jax.Array:
+        return x_BTD
+
+
 @registry.register(LayerNormConfig)
 class LayerNorm(nn.Module):
     config: LayerNormConfig

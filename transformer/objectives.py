@@ -19,7 +19,7 @@ class Objective:
       https://arxiv.org/abs/1512.00567.
     """
 
-    # What it needs: a kind of model, a head, and a kind of data (`data.sources`).
+    # What it needs: a kind of model, a head, and a kind of data (`data.sources`), or 'none'.
     SHAPE, HEAD, RECORDS = 'decoder', 'tokens', 'text'
 
     kind: str = ''
@@ -32,6 +32,16 @@ class Objective:
     def special_tokens(self) -> tuple[str, ...]:
         """Tokens that the tokenizer needs besides those of the text."""
         return ()
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether a tokenizer makes the tokens."""
+        return self.RECORDS not in ('images', 'none')
+
+    @property
+    def vocab(self) -> int:
+        """Tokens that there are without a tokenizer; 0 where it says, and for images."""
+        return 0
 
     def _require(self, name: str, holds: bool, accepted: str) -> None:
         if not holds:

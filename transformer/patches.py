@@ -9,6 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from transformer import registry
 from transformer.config import InitConfig
@@ -30,6 +31,8 @@ class PatchesConfig:
       vector's.
     grid: config of position vectors for the patches alone, or None. Place 0 is the first patch's.
     dropout: share that is dropped in training.
+    shuffle: 0, or the seed of one permutation of the patches of all images, before they are told
+      apart by positions.
     """
 
     image: int
@@ -41,11 +44,20 @@ class PatchesConfig:
     grid: Any = None
     dropout: float = 0.0
     init: InitConfig = InitConfig()
+    shuffle: int = 0
 
     @property
     def length(self) -> int:
         """T, vectors of an image."""
         return self.extra + (self.image // self.patch) ** 2
+
+    @property
+    def order(self) -> np.ndarray:
+        """Which patch stands where, [G * G]."""
+        count = (self.image // self.patch) ** 2
+        if not self.shuffle:
+            return np.arange(count)
+        return np.random.default_rng(self.shuffle).permutation(count)
 
 
 class Patches(nn.Module):
@@ -56,7 +68,7 @@ class Patches(nn.Module):
 
     @nn.compact
     def __call__(self, images_BIIC: jax.Array, ctx: Context) -> jax.Array:
-        """Returns x_BTD, patches in rows from the top left.
+        """Returns x_BTD, patches in rows from the top left, or shuffled.
 
         Raises:
           ValueError: images of another size than the config's.
@@ -77,6 +89,8 @@ class Patches(nn.Module):
             name='project',
         )
         x_BTD = to_vector(x).reshape(B, G * G, D)
+        if c.shuffle:
+            x_BTD = x_BTD[:, c.order]
         if c.grid is not None:
             place = registry.build(c.grid, width=D, dtype=self.dtype, name='grid')
             x_BTD += place(jnp.broadcast_to(jnp.arange(G * G)[None], (B, G * G)))

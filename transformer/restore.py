@@ -76,18 +76,22 @@ def build_model(
     return model.make(experiment.model.build(sizes))
 
 
-def load(directory: Path, digest: str | None, checkpoint: str) -> Restored:
+def load(
+    directory: Path, digest: str | None, checkpoint: str, asked: Experiment | None = None
+) -> Restored:
     """The model of a run.
 
     Args:
       digest: of the run's tokenizer; it must be the one that the model was trained with. None: no
         tokenizer is used.
       checkpoint: 'best' (lowest validation loss), 'latest', or a step.
+      asked: the run's experiment with what `evaluation.changed` changes; None: as it was trained.
 
     Raises:
       UserError: no run, no such checkpoint, a damaged one, or another tokenizer.
     """
-    experiment = Experiment.from_config(workdir.read_config(directory))
+    trained = Experiment.from_config(workdir.read_config(directory))
+    experiment = asked or trained
     folder = directory / workdir.CHECKPOINTS
     if not folder.is_dir():
         raise UserError(f'--workdir={directory} holds no checkpoint yet')
@@ -97,8 +101,12 @@ def load(directory: Path, digest: str | None, checkpoint: str) -> Restored:
     shape = task['vocab'], len(task['classes']), task['target_context']
     # Stages become parts: only training has microbatches that flow through a pipeline.
     plain = dataclasses.replace(experiment, mesh=without_stages(experiment.mesh))
-    built = build_model(plain, *shape)
-    writer = build_model(plain, *shape, decode=True)
+    # Tables of places are as long as they were trained, though rows may be shorter.
+    names = ('context', 'target_context')
+    longest = {name: max(getattr(trained, name), getattr(plain, name)) for name in names}
+    whole = dataclasses.replace(plain, **longest)
+    built = build_model(whole, *shape)
+    writer = build_model(whole, *shape, decode=True)
     abstract = jax.eval_shape(
         lambda key: built.init(key, built.example(), method='forward')['params'], jax.random.key(0)
     )

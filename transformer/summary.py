@@ -103,6 +103,17 @@ def pipeline_lines(stack: StackConfig, mesh: Any) -> list[str]:
     return [f'pipeline       {S} stages, {A} {micro}, {V} {turns}: bubble {plan.bubble:.1%}']
 
 
+def facts(params: Any) -> dict[str, Any]:
+    """What is worth keeping beside a run's numbers: its size, and what it runs on."""
+    return {
+        'parameters': parameter_count(params),
+        'platform': jax.default_backend(),
+        'devices': jax.device_count(),
+        'device': jax.devices()[0].device_kind,
+        'versions': hardware.versions(),
+    }
+
+
 def describe(state: Any, config: Any, mesh: Any, rows: int, compiled: Any) -> str:
     """The summary, lines of text.
 

@@ -95,6 +95,21 @@ def token_f1(predictions: Sequence[str], references: Sequence[str | Sequence[str
     return _mean_of_best(predictions, references, lambda p, r: _overlap(_answer(p), _answer(r)))
 
 
+def exact_match(
+    predictions: Sequence[str], references: Sequence[str | Sequence[str]], lowercase: bool = False
+) -> float:
+    """Share of the texts that are a reference, 0 to 100; white space and, if asked, case aside.
+
+    Raises:
+      ValueError: as `token_f1`.
+    """
+
+    def words(text: str) -> list[str]:
+        return (text.lower() if lowercase else text).split()
+
+    return _mean_of_best(predictions, references, lambda p, r: float(words(p) == words(r)))
+
+
 _NO_PUNCTUATION = str.maketrans('', '', string.punctuation)
 
 

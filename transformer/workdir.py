@@ -14,9 +14,10 @@ import ml_collections
 from transformer import hardware, launch
 from transformer.errors import UserError
 
-CONFIG, TASK, TOKENIZER, METRICS, CHECKPOINTS = (
+CONFIG, TASK, SUMMARY, TOKENIZER, METRICS, CHECKPOINTS = (
     'config.json',
     'task.json',
+    'summary.json',
     'tokenizer.json',
     'metrics.jsonl',
     'checkpoints',
@@ -101,6 +102,20 @@ def save_task(path: Path, vocab: int, classes: tuple[str, ...], target_context: 
     """Saves what `read_task` gives."""
     task = {'vocab': vocab, 'classes': list(classes), 'target_context': target_context}
     write_atomically(path / TASK, json.dumps(task, indent=2) + '\n')
+
+
+def read_summary(path: Path) -> dict:
+    """What `summary.facts` said of a run when it was last started.
+
+    Raises:
+      UserError: there is no run in the directory, or its file is damaged.
+    """
+    return _read(path, SUMMARY)
+
+
+def save_summary(path: Path, facts: dict) -> None:
+    """Saves what `read_summary` gives."""
+    write_atomically(path / SUMMARY, json.dumps(facts, indent=2) + '\n')
 
 
 def _read(path: Path, name: str) -> dict:

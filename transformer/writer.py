@@ -30,7 +30,7 @@ def ready(model: Any, params: Any) -> tuple[Any, Any]:
         return model, params
     changed = dataclasses.replace(stack, apart=True, remat='none')
     writer = type(model)(dataclasses.replace(model.config, **{name: changed}))
-    shapes = jax.eval_shape(functools.partial(_split, name, stack), params)
+    shapes = jax.eval_shape(functools.partial(split, name, stack), params)
     leaves, tree = jax.tree.flatten(shapes)
     types = _read_types(writer, tree, tuple(leaves))
     shardings = _shardings(name, stack, params)
@@ -43,7 +43,7 @@ def ready(model: Any, params: Any) -> tuple[Any, Any]:
 
 @functools.partial(jax.jit, static_argnames=('name', 'stack', 'types', 'shardings'))
 def _made(params: Any, name: str, stack: StackConfig, types: tuple, shardings: tuple) -> Any:
-    leaves, tree = jax.tree.flatten(_split(name, stack, params))
+    leaves, tree = jax.tree.flatten(split(name, stack, params))
     leaves = [x.astype(dtype) for x, dtype in zip(leaves, types)]
     if shardings:
         leaves = [jax.lax.with_sharding_constraint(*both) for both in zip(leaves, shardings)]
@@ -77,7 +77,7 @@ def _decoder(model: Any) -> tuple[str, StackConfig]:
     return name, getattr(model.config, name)
 
 
-def _split(name: str, stack: StackConfig, params: Any, pick: Callable = lambda x, i: x[i]) -> Any:
+def split(name: str, stack: StackConfig, params: Any, pick: Callable = lambda x, i: x[i]) -> Any:
     """What lies below `repeat` or `shared` of the stack `name` lies below `repeat_i` instead.
 
     Args:
@@ -100,4 +100,4 @@ def _shardings(name: str, stack: StackConfig, params: Any) -> tuple[NamedShardin
     if not all(isinstance(s, NamedSharding) for s in jax.tree.leaves(laid)):
         return ()
     of_one = lambda s, i: NamedSharding(s.mesh, PartitionSpec(*s.spec[1:]))  # noqa: E731
-    return tuple(jax.tree.leaves(_split(name, stack, laid, of_one)))
+    return tuple(jax.tree.leaves(split(name, stack, laid, of_one)))

@@ -136,20 +136,24 @@ def pieces_of(starts: np.ndarray, most: int, skip: int) -> tuple[np.ndarray, np.
 
 
 def split(experiment: Any, examples: Examples, tokenizer: Any, plans: Path | None) -> Split:
-    """Documents as rows of `experiment.context` inputs and as many targets as follow from it."""
+    """Documents as rows of `experiment.context` inputs and `experiment.target_context` targets.
+
+    By default there are as many targets as a row of inputs can give.
+    """
     objective = experiment.objective
     end_marker(experiment, tokenizer)
     options = objective.rate, objective.mean_span
     raw, targets = span_lengths(experiment.context, *options)
-    if experiment.target_context not in (0, targets):
-        accepted = f'0 or {targets}: it follows from config.context={experiment.context}'
+    if experiment.target_context and experiment.target_context < targets:
+        accepted = f'0 or at least {targets}: a row of config.context={experiment.context} has them'
         raise ConfigError('target_context', experiment.target_context, accepted)
     spans = max(noise(n, *options)[1] for n in range(2, raw + 1))
     if spans > objective.sentinels:
         accepted = f'at least {spans} for rows of config.context={experiment.context}'
         raise ConfigError('objective.sentinels', objective.sentinels, accepted)
     sentinels = np.array([tokenizer.special(name) for name in objective.special_tokens])
-    stream, lengths = TokenStream(examples), (experiment.context, targets)
+    lengths = experiment.context, experiment.target_context or targets
+    stream = TokenStream(examples)
     plan = _plan(experiment, stream, raw, lengths, plans)
     short = int(plan['left_out'][0])
     rows = SpanRows(stream, plan, lengths, short, objective, sentinels, tokenizer)

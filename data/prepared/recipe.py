@@ -105,6 +105,8 @@ def recipe(
         value = getattr(config, field.name)
         if value != field.default and field.name not in NOT_CONTENT:
             settings[f'{prefix}.{field.name}'] = value
+    if getattr(config, 'objective', ''):
+        settings[f'{prefix}.objective'] = config.objective
     for name in OBJECTIVE_FIELDS.get(objective.RECORDS, ()):
         if hasattr(objective, name):
             settings[f'objective.{name}'] = getattr(objective, name)

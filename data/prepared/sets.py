@@ -15,6 +15,7 @@ from data.prepared.progress import shown
 from data.prepared.recipe import cache_directory, chosen, key, readable, recipe
 from data.prepared.vocabulary import check_tokenizer, home_of, keep_tokenizer, tokenizer_recipe
 from transformer.errors import UserError
+from transformer.mixing import of_source
 
 
 def root_of(config: Any, objective: Any, corpora: Mapping[str, Any], tokenizer: Any) -> Path | None:
@@ -39,11 +40,12 @@ def root_of(config: Any, objective: Any, corpora: Mapping[str, Any], tokenizer: 
 
 def _recipes(config: Any, objective: Any, corpora: Mapping[str, Any], tokenizer: Any) -> dict:
     digest = tokenizers.digest(tokenizer)
-    encoder = encoders.encoder_of(objective, tokenizer)
-    return {
-        name: recipe(name, source, objective, corpora[name], encoder, digest)
-        for name, source in config.sources.items()
-    }
+    found = {}
+    for name, source in config.sources.items():
+        own = of_source(objective, source)
+        encoder = encoders.encoder_of(own, tokenizer)
+        found[name] = recipe(name, source, own, corpora[name], encoder, digest)
+    return found
 
 
 def examples(
@@ -73,7 +75,9 @@ def examples(
     root = root_of(config, objective, corpora, tokenizer)
     if root is None:
         return {
-            name: _in_memory(objective, corpora[name], tokenizer, source.bad_records)
+            name: _in_memory(
+                of_source(objective, source), corpora[name], tokenizer, source.bad_records
+            )
             for name, source in config.sources.items()
         }
     made_of = _recipes(config, objective, corpora, tokenizer)
@@ -115,8 +119,9 @@ def _prepare(root, config, objective, corpora, tokenizer, made_of, replace, repo
         keep_tokenizer(root, tokenizer, None)
     for name, one in made_of.items():
         corpus, began = corpora[name], time.monotonic()
-        bad = config.sources[name].bad_records
-        make = functools.partial(encoders.encoder_of, objective, tokenizer, bad)
+        source = config.sources[name]
+        own, bad = of_source(objective, source), source.bad_records
+        make = functools.partial(encoders.encoder_of, own, tokenizer, bad)
         with shown(name, corpus, report) as progress:
             done = store.prepare(
                 root,

@@ -13,6 +13,7 @@ from data.prepared import layout
 from data.prepared.lock import locked
 from data.prepared.recipe import Recipe, cache_directory, chosen, key, readable, recipe
 from transformer.errors import UserError
+from transformer.mixing import of_source, special_tokens
 from transformer.workdir import write_atomically
 
 TOKENIZER, TOKENIZER_RECIPE = 'tokenizer.json', 'tokenizer.recipe.json'
@@ -59,12 +60,15 @@ def tokenizer_of(
 
 def tokenizer_recipe(config: Any, objective: Any, corpora: Mapping[str, Any]) -> Recipe:
     """What a tokenizer is trained on, and how."""
-    sources = [recipe(n, c, objective, corpora[n]) for n, c in config.sources.items()]
+    sources = [
+        recipe(name, source, of_source(objective, source), corpora[name])
+        for name, source in config.sources.items()
+    ]
     how = {
         'kind of tokenizer': config.tokenizer,
         'size of the vocabulary': config.vocab,
         'lower-casing of the tokenizer': config.lowercase,
-        'special tokens': list(objective.special_tokens),
+        'special tokens': list(special_tokens(objective, config.sources)),
     }
     settings = {k: v for source in sources for k, v in source.settings.items()}
     return Recipe(settings, tuple(f for source in sources for f in source.files), how)

@@ -64,14 +64,14 @@ class Lengths:
         )
 
 
-def lengths(examples: Iterable[Examples]) -> dict[str, Lengths]:
-    """By column."""
-    examples = [each for each in examples if len(each)]
-    names = [name for name in LENGTHS if examples and name in examples[0].columns]
-    return {
-        name: Lengths.of([each[name] for each in examples], int(examples[0].marked))
-        for name in names
-    }
+def lengths(examples: Sequence[Examples]) -> dict[str, Lengths]:
+    """By column; sources may have different ones."""
+    found = {}
+    for name in LENGTHS:
+        having = [each for each in examples if len(each) and name in each.columns]
+        if having:
+            found[name] = Lengths.of([each[name] for each in having], int(having[0].marked))
+    return found
 
 
 @dataclasses.dataclass
@@ -165,7 +165,8 @@ def of_sources(
             sizes = [found[column].size for column in LENGTHS if column in found.columns]
             made[name] = {'documents': len(found), 'tokens': int(sum(sizes))}
         elif getattr(corpus, split) is not None:
-            made[name] = {'images': len(getattr(corpus, split))}
+            what = 'images' if experiment.objective.RECORDS == 'images' else 'rows'
+            made[name] = {what: len(getattr(corpus, split))}
     if split != 'train':
         return made
     feed, run = loaded.feed, experiment.steps * experiment.batch_size

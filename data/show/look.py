@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from data import feed as feeds
+from data import made_up
 from data.load import Loaded
 from data.rows import Row
 from data.show import counts
@@ -96,7 +97,10 @@ def look(loaded: Loaded, experiment: Any, split: str, n: int, step: int | None) 
         raise UserError(f'--step={step}: the sources have had their epochs; accepted: 1 to {most}')
     stream = feeds.train_rows(feed) if training else _Evaluated(found.rows)
     end = begin + n if total is None else min(begin + n, total)
-    spell = Speller(objective, loaded.tokenizer, feed.classes, feed.sources)
+    spelling = loaded.tokenizer
+    if objective.RECORDS == 'none':
+        spelling = made_up.Spelling(objective.pieces)
+    spell = Speller(objective, spelling, feed.classes, feed.sources)
     shown = tuple(spell(i, stream[i]) for i in range(begin, end))
     rows = found.rows.drawn if training else len(found.rows)
     measured = min(MEASURED, rows if total is None else min(rows, total))

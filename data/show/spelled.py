@@ -74,7 +74,7 @@ class Speller:
 
     Args:
       objective: one of `transformer.objectives`.
-      tokenizer: None for images.
+      tokenizer: None for images; of what is made up, `data.made_up.Spelling`.
       classes: names of the classes or tags.
       sources: names of the sources of a mixture.
     """

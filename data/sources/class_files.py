@@ -17,13 +17,19 @@ from transformer.errors import UserError
 Labelled = list[tuple[str, str]]  # text, label
 
 
-def read(config: SourceConfig, path: Path) -> tuple[Labelled, tuple[SourceFile, ...]]:
+def read(
+    config: SourceConfig, path: Path, records: str = 'classes'
+) -> tuple[Labelled, tuple[SourceFile, ...]]:
     """The texts with the names of their classes, and the files.
+
+    Args:
+      records: what they become, 'classes' or 'pairs'.
 
     Raises:
       UserError: what cannot be read; two files of one class.
     """
-    refuse_unread(config, 'classes', 'a file a class', False)
+    way = 'a file a class, as pairs' if records == 'pairs' else 'a file a class'
+    refuse_unread(config, records, way, False)
     if path.is_file():
         return _one_file_a_class(_zipped(path, config)), (local_file(path),)
     paths = sorted(p for p in path.rglob('*') if p.is_file() and counts(p.relative_to(path)))

@@ -3,10 +3,14 @@
 A folder or a `.zip` with one file a class, one text a line; or tables with the fields
 `config.text_field` and `config.label_field`: JSON lines, `.tsv`, Parquet, Arrow, a data set of TFDS
 or of Hugging Face.
+
+With `config.format='classes'` other objectives read the former too: the texts alone, or pairs of a
+text and its class. The splits are the same, so what one model has learnt another is not tested on.
 """
 
+import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ from data.sources.splits import stratified
 from transformer.data_config import SourceConfig
 from transformer.errors import ConfigError
 
+FORMAT = 'classes'
 WANTED = (
     'a folder or a .zip with one file a class, or tables (.jsonl, .tsv, .parquet, .arrow) with the '
     'fields of config.data.text_field and config.data.label_field'
@@ -35,6 +40,8 @@ def load(config: SourceConfig, objective: Any) -> Corpus:
     """
     del objective
     path = Path(config.path).expanduser()
+    if config.format == FORMAT:
+        return _files(config, path)
     if (
         config.path
         and path.suffix.lower() == '.zip'
@@ -50,8 +57,30 @@ def load(config: SourceConfig, objective: Any) -> Corpus:
     return _files(config, path)
 
 
-def _files(config: SourceConfig, path: Path) -> Corpus:
-    texts, origin = class_files.read(config, path)
+def texts(config: SourceConfig) -> Corpus:
+    """The texts without their classes; errors as of `load`."""
+    return _remade(_files(config, Path(config.path).expanduser()), lambda text, name: text)
+
+
+def pairs(config: SourceConfig) -> Corpus:
+    """Each text and the name of its class; errors as of `load`."""
+    found = _files(config, Path(config.path).expanduser(), 'pairs')
+    return _remade(found, lambda text, name: (text, name))
+
+
+def _remade(found: Corpus, make: Callable[[str, str], Any]) -> Corpus:
+    """With other records, made of a text and the name of its class, and no classes."""
+    sides = {
+        split: [make(text, found.classes[label]) for text, label in getattr(found, split)]
+        for split in ('train', 'validation')
+    }
+    return dataclasses.replace(found, classes=(), **sides)
+
+
+def _files(config: SourceConfig, path: Path, records: str = 'classes') -> Corpus:
+    if not config.path or not path.exists():
+        raise ConfigError('data.path', config.path, WANTED)
+    texts, origin = class_files.read(config, path, records)
     names = labels.two(labels.names_of(label for _, label in texts), str(path))
     index = {name: n for n, name in enumerate(names)}
     made = [(text, index[label]) for text, label in texts]

@@ -74,6 +74,9 @@ def open_tables(config: SourceConfig, kind: str) -> Opened | find.Found:
 
 def _open(config: SourceConfig) -> Opened | find.Found:
     kind = config.format
+    if kind == 'classes':
+        accepted = 'another: only texts, pairs and texts with a class come from a file a class'
+        raise ConfigError('data.format', kind, accepted)
     folder = Path(config.path or config.dataset).expanduser()
     if kind == 'hf' or (kind == 'auto' and config.path and hub.is_saved(folder)):
         way = 'a folder of Hugging Face' if config.path else 'hf'

@@ -27,18 +27,19 @@ TABLES = {
 OTHERS = {
     'one text file': ('documents', 'format', *DECODED, 'validation_fraction'),
     'text files': ('documents', *LINES),
-    'two files a split': ('format', *SPLITS, *DECODED),
+    'two files a split': ('prefix', 'format', *SPLITS, *DECODED),
     'a file a class': ('format', *DECODED, 'validation_fraction'),
+    'a file a class, as pairs': ('prefix', 'format', *DECODED, 'validation_fraction'),
     'a CoNLL file': ('format', *DECODED, 'validation_fraction'),
     'CoNLL files by split': ('format', *SPLITS, *DECODED),
     'folders of images': ('format', 'validation_fraction'),
     'folders of images by split': ('format', *SPLITS, 'validation_fraction'),
     'sklearn_digits': ('validation_fraction',),
 }
-# Of a record of a table: what it is called, and which fields of the config name a field of it.
+# Of a record of a table: what it is called, and which more fields of the config it follows from.
 RECORDS = {
     'text': ('text', ('text_field',)),
-    'pairs': ('pairs', ()),
+    'pairs': ('pairs', ('prefix',)),
     'classes': ('texts with a class', ('text_field', 'label_field')),
     'tags': ('tagged words', ('text_field', 'label_field')),
     'images': ('images', ('label_field',)),

@@ -1,13 +1,15 @@
 """Pairs of texts: line by line from two files a split, or two fields of the records of a table.
 
 The files are `train.de` and `train.en`, or with `.gz` or `.zst`. The fields are `de` and `en`, also
-within one that is called `translation`.
+within one that is called `translation`. `data.sources.classes` gives texts and their classes.
 """
 
+import dataclasses
 import functools
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from data.sources import classes
 from data.sources.corpus import Corpus
 from data.sources.files import existing, read_lines
 from data.sources.find import FORMATS
@@ -31,6 +33,8 @@ def load(config: SourceConfig, objective: Any) -> Corpus:
       ConfigError: no such path, split, side or field.
       UserError: sides with different numbers of lines; what cannot be read.
     """
+    if config.format == classes.FORMAT:
+        return _of_classes(config, objective)
     if config.format in ('auto', 'text') and _by_line(config):
         return _files(config, objective)
     found = open_tables(config, 'pairs')
@@ -38,6 +42,15 @@ def load(config: SourceConfig, objective: Any) -> Corpus:
         return _tables(found, config, objective)
     wanted = f'a directory with files such as {config.train_split}.{objective.source}, or tables'
     raise ConfigError('data.path', config.path, wanted)
+
+
+def _of_classes(config: SourceConfig, objective: Any) -> Corpus:
+    found = classes.pairs(config)
+    sides = {
+        split: [_clean(pair, config, objective) for pair in getattr(found, split)]
+        for split in ('train', 'validation')
+    }
+    return dataclasses.replace(found, **sides)
 
 
 def _by_line(config: SourceConfig) -> bool:
@@ -61,24 +74,24 @@ def _tables(found: Opened, config: SourceConfig, objective: Any) -> Corpus:
             found.need('objective.target', sides[1])
     else:
         fields = (*sides, NESTED)
-    return found.corpus(
-        fields, functools.partial(_pair, objective=objective, errors=config.encoding_errors)
-    )
+    return found.corpus(fields, functools.partial(_pair, config=config, objective=objective))
 
 
-def _pair(record: dict[str, Any], objective: Any, errors: str) -> tuple[str, str]:
+def _pair(record: dict[str, Any], config: SourceConfig, objective: Any) -> tuple[str, str]:
     nested = record.get(NESTED)
     if isinstance(nested, dict) and objective.source not in record:
         record = nested
     elif nested is not None and objective.source not in record:
         raise Bad('field missing', f'{NESTED!r} holds no texts by name, but {nested!r:.40}')
     sides = (objective.source, objective.target)
-    return _clean(tuple(string(record, side, errors) for side in sides), objective)
+    pair = tuple(string(record, side, config.encoding_errors) for side in sides)
+    return _clean(pair, config, objective)
 
 
-def _clean(pair: tuple[str, str], objective: Any) -> tuple[str, str]:
-    source, target = (side.lower() for side in pair) if objective.lowercase else pair
-    return source.strip(), target.strip()
+def _clean(pair: tuple[str, str], config: SourceConfig, objective: Any) -> tuple[str, str]:
+    source, target = pair[0].strip(), pair[1].strip()
+    source = config.prefix + source
+    return (source.lower(), target.lower()) if objective.lowercase else (source, target)
 
 
 def _files(config: SourceConfig, objective: Any) -> Corpus:
@@ -106,7 +119,7 @@ def _files(config: SourceConfig, objective: Any) -> Corpus:
                 f'{path} has {len(sources)} lines and {other} has {len(targets)}; '
                 'line n of the one must belong to line n of the other'
             )
-        return [_clean(pair, objective) for pair in zip(sources, targets)]
+        return [_clean(pair, config, objective) for pair in zip(sources, targets)]
 
     train, validation = split('train_split'), split('validation_split')
     test = split('test_split') if config.test_split else None

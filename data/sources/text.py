@@ -4,7 +4,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from data.sources import find, options, records, splits, tables
+from data.sources import classes, find, options, records, splits, tables
 from data.sources.corpus import Corpus
 from data.sources.opened import Opened, open_tables
 from data.sources.origin import SourceFile
@@ -15,6 +15,8 @@ from transformer.data_config import SourceConfig
 def load(config: SourceConfig, objective: Any) -> Corpus:
     """A corpus of strings."""
     del objective
+    if config.format == classes.FORMAT:
+        return classes.texts(config)
     found = open_tables(config, 'text')
     if isinstance(found, Opened):
         found.need('data.text_field', config.text_field)

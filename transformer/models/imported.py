@@ -19,7 +19,7 @@ class ImportedOptions:
       hf: the config.json; every field of the family can be set by its own name, such as
         `--config.model.hf.attention_dropout=0.1`.
       allow: fields of it that may be passed over though they are not known.
-      attention: 'auto', or a key of `ops.attention.BACKENDS`.
+      attention: what computes it; 'auto' chooses, a key of `ops.attention.BACKENDS`.
     """
 
     family: str = 'imported'

@@ -11,7 +11,7 @@ from transformer import mixers, registry  # noqa: F401  (importing mixers regist
 from transformer.config import InitConfig
 from transformer.errors import ConfigError
 from transformer.mlps import ACTIVATIONS
-from transformer.norms import LayerNormConfig, RMSNormConfig
+from transformer.norms import LayerNormConfig, NoNormConfig, RMSNormConfig
 from transformer.ops.attention import BACKENDS
 from transformer.ops.rotary import NTK, Linear, Llama3, Yarn
 from transformer.positions import RotaryConfig
@@ -21,6 +21,7 @@ NORMS = {
     'layernorm': LayerNormConfig(),
     'layernorm_no_bias': LayerNormConfig(bias=False),
     'rmsnorm': RMSNormConfig(),
+    'none': NoNormConfig(),
 }
 # name: (activation, whether there is a gate); 'none' leaves the MLP out
 MLPS = {name: (name, False) for name in ACTIVATIONS} | {
@@ -60,6 +61,7 @@ NEEDS = {
     ),
     ('window',): ("'attention' among its mixers", lambda o: 'attention' in o.mixers),
     ('hidden',): ('an mlp', lambda o: o.mlp != 'none'),
+    ('norm_eps',): ('a norm', lambda o: o.norm != 'none'),
     (
         'top_k',
         'expert_capacity',
@@ -90,13 +92,13 @@ class StackOptions:
     hidden: F, hidden width of the MLP; 0 means 4 * width, and 8/3 * width with a gate.
     mixers: what moves information between positions, layer by layer, repeated over the depth: names
       of registered mixers such as 'attention', 'global' (without the window), 'mamba'.
-    mlp: a key of `MLPS`.
-    norm: a key of `NORMS`.
+    mlp: activation of the hidden units and whether they have a gate, a key of `MLPS`.
+    norm: of the stream, a key of `NORMS`.
     norm_eps: added to the variance; 0 means the norm's own default.
-    residual: a key of `residuals.RESIDUALS`.
-    positions: one of `POSITIONS`.
+    residual: where norms stand beside the branches, a key of `residuals.RESIDUALS`.
+    positions: how a model knows where a token stands, one of `POSITIONS`.
     rope_theta: base of the rotary frequencies.
-    rope_scaling: a key of `SCALINGS`: how rotary positions stretch beyond the trained context.
+    rope_scaling: how rotary positions stretch beyond the trained context, a key of `SCALINGS`.
     rope_factor: by how much.
     rope_context: context before stretching, for 'yarn' and 'llama3'.
     window: positions back that a query sees, itself included; 0 means all.
@@ -108,7 +110,7 @@ class StackOptions:
     dropout: share dropped of the embedding, of every branch and of the attention weights.
     drop_path: chance that a row skips a branch of the last layer.
     init_std: standard deviation of fresh kernels; 0 means 1 / sqrt(fan-in).
-    attention: 'auto', or a key of `ops.attention.BACKENDS`.
+    attention: what computes it; 'auto' chooses, a key of `ops.attention.BACKENDS`.
     experts: E, MLPs to choose from; 0 means one MLP for all tokens.
     top_k: experts a token goes to.
     expert_capacity: tokens an expert takes, as a multiple of its even share; 0 means all that come.
@@ -116,8 +118,13 @@ class StackOptions:
       `moe.MoEConfig`.
     expert_every: layers from one with experts to the next.
     expert_normalize: whether the chosen experts' weights are scaled to sum to 1.
-    expert_balance, expert_z, expert_jitter: see `moe.MoEConfig`.
-    mamba_state, mamba_conv, mamba_expand: see `mixers.mamba.MambaConfig`.
+    expert_balance: weight of the loss that keeps experts evenly loaded.
+    expert_z: weight of the loss that keeps the router's scores small.
+    expert_jitter: in training the router's input is multiplied by noise from 1 - jitter to
+      1 + jitter.
+    mamba_state: numbers of the state for each channel of a Mamba layer.
+    mamba_conv: places that its convolution sees.
+    mamba_expand: its inner width as a multiple of `width`.
     """
 
     family: str = ''
@@ -247,7 +254,7 @@ class StackOptions:
         return InitConfig(self.init_std, (2 * self.depth) ** -0.5)
 
     @property
-    def norm_config(self) -> LayerNormConfig | RMSNormConfig:
+    def norm_config(self) -> LayerNormConfig | RMSNormConfig | NoNormConfig:
         """The norm, with its epsilon."""
         norm = NORMS[self.norm]
         return dataclasses.replace(norm, eps=self.norm_eps) if self.norm_eps else norm

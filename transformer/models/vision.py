@@ -22,6 +22,8 @@ class VisionOptions(StackOptions):
       extra: trained vectors before the patches: 1 class token, 2 with DeiT's distillation token.
       pool: what a class is read from, a key of `heads.POOLS`.
       pooler: activation of a dense layer before the classes; '' means no such layer.
+      shuffle: 0: patches stand in rows from the top left; otherwise the seed of one permutation of
+        them, the same for all images: what a model can do without neighbourhood.
     """
 
     family: str = 'vision'
@@ -34,6 +36,7 @@ class VisionOptions(StackOptions):
     extra: int = 1
     pool: str = 'first'
     pooler: str = ''
+    shuffle: int = 0
 
     POSITIONS = ('learned', 'grid', 'none')
     CAUSAL = False
@@ -69,6 +72,7 @@ class VisionOptions(StackOptions):
             grid=grid,
             dropout=self.dropout,
             init=self.init,
+            shuffle=self.shuffle,
         )
         return VisionConfig(
             patches=patches,

@@ -13,7 +13,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from data import feed, tokenizers
+from data import feed, made_up, tokenizers
 from data.sources import Corpus
 from transformer import initial, workdir
 from transformer.data_config import DataConfig
@@ -70,8 +70,11 @@ def task_of(experiment: Any, vocab: int = 0, classes: int = 0) -> Task:
       ConfigError, UserError: what the objective refuses; a tokenizer file that is missing.
     """
     objective, assumed = experiment.objective, []
-    row, sources = made_up_row(experiment)
-    if objective.RECORDS != 'images':
+    if objective.RECORDS == 'none':
+        row, sources, vocab = made_up.feed(experiment).train.rows.at(0), (), objective.vocab
+    else:
+        row, sources = made_up_row(experiment)
+    if objective.reads_text:
         known = vocab or _vocab(experiment)
         vocab = known or VOCAB
         if not known:

@@ -1,0 +1,1 @@
+"""Published claims beside what this code measures: `python -m results.run`, `results.table`."""
