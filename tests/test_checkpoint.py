@@ -158,6 +158,7 @@ def test_damage_to_the_numbers_falls_back_and_says_so(tmp_path, damage):
     assert Checkpoints(directory).restore(abstract())[1]['step'] == 2
 
 
+@pytest.mark.long
 def test_no_file_can_be_damaged_unnoticed(tmp_path):
     """Whichever file loses a bit, the result is the right numbers or the fall-back."""
     directory = tmp_path / 'checkpoints'

@@ -79,6 +79,7 @@ def test_programs_do_not_grow_with_the_slice():
     assert len(many) < 1.5 * len(few)
 
 
+@pytest.mark.long
 def test_tensor_exchanges_what_a_block_needs():
     """Two sums of activations a block in each direction; logits are never gathered."""
     of = compiled('v5e:2x2', (('tensor', 4),), (('batch_size', 4),))

@@ -45,7 +45,7 @@ def largest(text, last=None):
 LONG = pytest.param({'batch_size': 1, 'context': 32_768}, marks=pytest.mark.meshes)
 
 
-@pytest.mark.parametrize('fields', [{}, LONG])
+@pytest.mark.parametrize('fields', [pytest.param({}, marks=pytest.mark.long), LONG])
 def test_gpt2_fits_one_chip_without_its_scores(fields):
     """A batch of 32 rows of 1,024, and one row of 32,768, without full rematerialisation."""
     assert gpt2.get_config().remat != 'full'

@@ -18,11 +18,18 @@ from transformer.paths import names
 T = tiny.CONTEXT
 
 
-def each(families):
-    """A test for each family; those of one family share a process, and so compiled programs."""
-    return pytest.mark.parametrize(
-        'name', [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in families]
-    )
+def each(families, quick=None):
+    """A test for each family; those of one family share a process, and so compiled programs.
+
+    Args:
+      quick: those that are not left to `pytest -m long`; None: all.
+    """
+
+    def marks(name):
+        rest = [] if quick is None or name in quick else [pytest.mark.long]
+        return [pytest.mark.xdist_group(name), *rest]
+
+    return pytest.mark.parametrize('name', [pytest.param(n, marks=marks(n)) for n in families])
 
 
 def close(got, want, **tolerance):
@@ -166,7 +173,7 @@ def test_cached_equals_full(name):
 
 
 @pytest.mark.slow
-@each(tiny.FAMILIES)
+@each(tiny.FAMILIES, quick=('gpt', 'bert', 't5', 'vit', 'mixtral', 'mamba'))
 def test_rematerialised_unrolled_and_bfloat16(name):
     plain, params = tiny.made(name)
     batch = tiny.one(tiny.batch_for(plain))
@@ -188,7 +195,7 @@ def test_rematerialised_unrolled_and_bfloat16(name):
     assert 0 < worst < 0.1 * jnp.abs(exact).max() + 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @each([name for name in tiny.FAMILIES if name not in test_parallel.FAMILIES])
 def test_sharded_equals_single(name):
     """One update by plain gradients on eight devices moves the parameters as on one.

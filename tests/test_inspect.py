@@ -80,7 +80,10 @@ def test_layers_that_share_parameters_differ_in_what_they_see():
     assert np.abs(first.weights_BNTS - second.weights_BNTS).max() > 0.01
 
 
-@pytest.mark.parametrize('name', ['gemma', 'bert', 't5', 'vit', 'retnet'])
+MORE = [pytest.param(name, marks=pytest.mark.long) for name in ('t5', 'retnet')]
+
+
+@pytest.mark.parametrize('name', ['gemma', 'bert', 'vit', *MORE])
 def test_the_last_layer_of_the_lens_is_the_model(name):
     model, params, batch = small(name)
     found = inspect.lens_logits(model, params, batch)

@@ -54,7 +54,7 @@ def test_chunks_change_no_number_and_no_gradient(name, sizes, axes):
     largest = max(np.abs(g).max() for g in jax.tree.leaves(grads))
     for path, a, b in zip(paths.names(grads), *map(jax.tree.leaves, (grads, others))):
         scale = max(np.abs(a).max(), 1e-2 * largest)
-        assert np.abs(a - b).max() <= 2e-5 * scale, path
+        assert np.abs(a - b).max() <= 5e-5 * scale, path
 
 
 def test_a_chunk_of_fewer_tokens_is_taken():

@@ -96,6 +96,7 @@ def test_the_list_as_json(monkeypatch, capsys):
     ]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_whole_list():
     root = Path(__file__).parents[1]

@@ -145,7 +145,7 @@ def test_a_decoder_is_pre_trained_and_then_taught_classes(reviews, tmp_path):
     assert mine.classes == ('neg', 'pos') and theirs.experiment.model == mine.experiment.model
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.xdist_group('transfer')
 def test_tasks_are_scored_one_by_one(reviews, tmp_path):
     pytest.importorskip('sacrebleu')

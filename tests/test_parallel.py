@@ -92,7 +92,7 @@ def alone(name, split):
 
 def marks(name, axes):
     """What one family needs, and all for llama; `pytest -m meshes` has the rest."""
-    some = (*ALONE[2:], MIXED[0]) if name != 'switch' else (ALONE[4], MIXED[1])
+    some = (ALONE[3], MIXED[0]) if name != 'switch' else (ALONE[4], MIXED[1])
     rest = [] if name == 'llama' or axes in some else [pytest.mark.meshes, pytest.mark.slow]
     return [pytest.mark.xdist_group(f'parallel-{name}'), *rest]
 

@@ -143,6 +143,7 @@ def same(found, expected):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5, err_msg=path)
 
 
+@pytest.mark.long
 def test_a_decoder_with_dropout_and_experts_in_rounds():
     """Experts: their losses and their capacities are those of each microbatch."""
     sizes = {'dropout': 0.3, 'depth': 4, 'microbatches': 4, 'expert_capacity': 0.8}
@@ -153,6 +154,7 @@ def test_a_decoder_with_dropout_and_experts_in_rounds():
     same(gradients(tiny.member('mixtral', **twice, **sizes), 4, stage=2), expected)
 
 
+@pytest.mark.long
 def test_an_encoder_decoder_hands_each_microbatch_its_memory():
     sizes = {'dropout': 0.3, 'depth': 4, 'decoder_depth': 4, 'microbatches': 4}
     model = tiny.member('t5', **sizes)

@@ -98,7 +98,7 @@ def start(commands: list[list[str]], where: Path, **environment: str) -> subproc
     )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_recipes_do_what_the_page_says(tmp_path):
     copy_of_the_tree(tmp_path)
     (tmp_path / 'text.txt').write_text('All work and no play makes Jack a dull boy.\n' * 99)

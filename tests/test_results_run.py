@@ -55,7 +55,7 @@ def reproduce(tmp_path, text, **options):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_experiment_from_nothing_to_its_result(tmp_path, text, monkeypatch, capsys, request):
     # Ctrl-C while the first arm trains: it saves, and the same command goes on.
     ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background: ignored

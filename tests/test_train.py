@@ -198,6 +198,7 @@ def test_generate(whole, tmp_path):
         assert message in run([*script, *bad], code=1).stderr
 
 
+@pytest.mark.long
 def test_ten_kills_change_not_one_bit(text, tmp_path):
     """kill -9 at random moments, from the first imports to the middle of a save."""
     fields = {'steps': 160, 'eval_every': 40}
@@ -223,6 +224,7 @@ def test_ten_kills_change_not_one_bit(text, tmp_path):
     assert parameters(killed) == parameters(reference)
 
 
+@pytest.mark.long
 def test_devices_and_microbatches_may_change_on_the_way(text, whole, tmp_path):
     """One device, then four, then two in two microbatches: the same to float tolerance."""
     reference, _ = whole
@@ -326,6 +328,7 @@ def test_a_loss_that_is_not_finite_stops_and_loses_nothing(text, tmp_path):
     assert metrics(tmp_path)[-1]['skipped'] > 0
 
 
+@pytest.mark.long
 def test_a_full_disk_is_survived(text, tmp_path):
     """No file may grow beyond 8 KiB, as on a disk that is full; numbers are small, weights not."""
     limited = 'import resource, runpy, sys\n'

@@ -86,6 +86,7 @@ def sentences(tmp_path_factory):
     return path
 
 
+@pytest.mark.long
 def test_import_answer_evaluate_export(decoder, text, tmp_path):
     imported = tmp_path / 'run'
     data = f'--config.data.path={text}'
@@ -110,6 +111,7 @@ def test_import_answer_evaluate_export(decoder, text, tmp_path):
     assert 'holds a run already' in error
 
 
+@pytest.mark.long
 def test_fine_tune_a_decoder_go_on_and_export(decoder, text, tmp_path):
     whole, halves = tmp_path / 'whole', tmp_path / 'halves'
     said = train('finetune_lm', whole, init=decoder, data__path=text)
@@ -186,6 +188,7 @@ def test_an_encoder_is_no_decoder(encoder, text, tmp_path):
     assert "objective.kind='span_corruption'" in error and 'masked' in error
 
 
+@pytest.mark.long
 def test_spans_with_an_imported_t5(text, tmp_path):
     t5 = with_tokenizer('t5/lm', tmp_path / 't5', framed=False, sentinels=9)
     fields = {'init': t5, 'data__path': text, 'objective__sentinels': 9, 'context': 24}
@@ -199,6 +202,7 @@ def test_spans_with_an_imported_t5(text, tmp_path):
     assert tensors(t5).keys() == tensors(tmp_path / 'out').keys()
 
 
+@pytest.mark.long
 def test_images_with_an_imported_vit(tmp_path):
     from tests import tiny
     from transformer import hf

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from transformer.ops import partition
 from transformer.ops.masks import Mask
 
 NEVER = -1e30  # added to the score of a forbidden pair
@@ -16,8 +17,8 @@ def reference(q_BNTH, k_BKSH, v_BKSH, mask: Mask, *, scale: float, drop, bias, s
     weights_BKGTS, total = _numerators(q_BNTH, k_BKSH, mask, scale, bias, softcap)
     if drop is not None:
         weights_BKGTS = drop(weights_BKGTS)
-    out = jnp.einsum('bkrs,bksh->bkrh', _rows(weights_BKGTS.astype(v_BKSH.dtype)), v_BKSH)
-    out /= _rows(jnp.where(total > 0, total, 1)).astype(out.dtype)
+    out = _product('bkgts,bksh->bkgth', weights_BKGTS.astype(v_BKSH.dtype), v_BKSH)
+    out /= jnp.where(total > 0, total, 1).astype(out.dtype)
     return out.reshape(q_BNTH.shape)
 
 
@@ -33,9 +34,7 @@ def weights(q_BNTH, k_BKSH, mask: Mask, *, scale: float, bias=None, softcap=None
 
 def scores(q_BKGTH, k_BKSH, allowed_BTS, added_BNTS, softcap) -> jax.Array:
     """cap(q k^T) + what is added, float32 [B, K, G, T, S]; hardly above NEVER where forbidden."""
-    q_BKRH = _rows(q_BKGTH)
-    s = jnp.einsum('bkrh,bksh->bkrs', q_BKRH, k_BKSH, preferred_element_type=jnp.float32)
-    s = s.reshape(*q_BKGTH.shape[:4], -1)
+    s = _product('bkgth,bksh->bkgts', q_BKGTH, k_BKSH, preferred_element_type=jnp.float32)
     if softcap is not None:
         s = softcap * jnp.tanh(s / softcap)
     if added_BNTS is not None:
@@ -43,10 +42,17 @@ def scores(q_BKGTH, k_BKSH, allowed_BTS, added_BNTS, softcap) -> jax.Array:
     return s + jnp.where(allowed_BTS, 0.0, NEVER)[:, None, None]
 
 
-def _rows(x_BKGTX: jax.Array) -> jax.Array:
-    """[B, K, R, X]: what shares keys as one axis; of two XLA on a CPU transposes an operand."""
+def _product(equation: str, x_BKGTX: jax.Array, y_BKSH: jax.Array, **how) -> jax.Array:
+    """An einsum; on a single CPU with one axis for all heads and places that share keys.
+
+    Of two axes XLA on a CPU transposes an operand. Elsewhere places may be split over devices.
+    """
+    if not partition.on_one_cpu():
+        return jnp.einsum(equation, x_BKGTX, y_BKSH, **how)
     B, K, G, T, X = x_BKGTX.shape
-    return x_BKGTX.reshape(B, K, G * T, X)
+    x_BKRX = x_BKGTX.reshape(B, K, G * T, X)
+    z_BKRX = jnp.einsum(equation.replace('gt', 'r'), x_BKRX, y_BKSH, **how)
+    return z_BKRX.reshape(B, K, G, T, -1)
 
 
 def _numerators(q_BNTH, k_BKSH, mask, scale, bias, softcap):
