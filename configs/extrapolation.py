@@ -3,8 +3,10 @@
     python train.py --config=configs/extrapolation.py:alibi --workdir=runs/alibi
     python eval.py --workdir=runs/alibi --config.context=512
 
-The same for ':rope', ':sinusoidal' and ':none'; ':alibi' is the default. The model, its training
-and its text are those of `shakespeare_char.py:cpu`: rows of 64 characters. `eval.py` cuts the
+The same for ':rope', ':sinusoidal' and ':none'; ':alibi' is the default. The model and its text are
+those of `shakespeare_char.py:cpu`, with more rows a step, of 64 characters. Sinusoids are added to
+vectors of their own size, as in the original Transformer: token vectors of 0.02 drown in them (2.37
+nats after 2,000 steps of 12 rows, where ALiBi came to 1.86; one random start). `eval.py` cuts the
 validation split, every character of it, into rows of the longer length; with `--parts=4` it also
 tells the loss of each quarter of them. Rotary positions can be stretched there without training:
 `--config.model.rope_scaling=ntk --config.model.rope_factor=8`.
@@ -25,7 +27,7 @@ def get_config(positions: str = ''):
         raise ValueError(f'unknown positions {positions!r}; known: {known}')
     config = default_config()
     config.steps = 2000
-    config.batch_size = 12
+    config.batch_size = 32
     config.context = 64
     config.learning_rate = 1e-3
     config.log_every = 50
@@ -38,6 +40,9 @@ def get_config(positions: str = ''):
     config.model.heads = 4
     config.model.norm = 'layernorm_no_bias'
     config.model.positions = POSITIONS[positions]
+    if positions == 'sinusoidal':
+        config.model.embed_scale = True
+        config.model.init_std = config.model.width**-0.5
     config.data.dataset = 'tiny_shakespeare/nanogpt'
     config.data.tokenizer = 'characters'
     config.data.vocab = 0

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
+from transformer import hardware
 from transformer.ops.activations import gelu
 from transformer.ops.linear import linear
 
@@ -74,6 +75,30 @@ def test_a_sum_over_places_is_not_transposed():
     step = jax.jit(lambda *a: jax.vjp(mlp, *a)[1](x))
     text = step.lower(x, up, down).compile().as_text()
     assert ' dot(' in text and not re.search(r'= \S+ (transpose|copy)\(', text)
+
+
+@pytest.mark.slow
+def test_what_kernels_gradients_are_made_of_is_not_kept_for_the_end():
+    """A layer keeps its input and two of its hidden arrays, and nothing of its backward pass."""
+    R, D, F = 512, 64, 256
+    # The tests' own settings reuse no memory; the rest is `train.py`'s.
+    options = {'xla_backend_optimization_level': 1, 'xla_llvm_disable_expensive_passes': False}
+    options |= hardware.COMPILER_OPTIONS['cpu']
+
+    def loss(up, down, x):
+        for layer in range(len(up)):
+            hidden = gelu(linear('td,df->tf', x, up[layer]))
+            x = x + linear('tf,fd->td', hidden, down[layer])
+        return jnp.square(x).sum()
+
+    def temporaries(depth):
+        up, down, x = (jnp.zeros(shape) for shape in ((depth, D, F), (depth, F, D), (R, D)))
+        step = jax.jit(jax.grad(loss, (0, 1))).lower(up, down, x).compile(options)
+        return step.memory_analysis().temp_size_in_bytes
+
+    with jax.set_mesh(jax.make_mesh((1,), ('data',), axis_types=(AxisType.Auto,))):
+        of_a_layer = (temporaries(12) - temporaries(8)) / 4
+    assert of_a_layer <= 1.02 * 4 * R * (D + 2 * F)
 
 
 def test_the_slope_of_gelu():

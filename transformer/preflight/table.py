@@ -40,8 +40,8 @@ what nearly fills a device may take long to compile, and may still fit with a la
 
 ## Every shipped config
 
-GiB of a device, and in brackets the rows of a step: those of the config, or one for each place of a
-batch in the mesh where these are fewer. **Bold**: does not fit, at least so much needed. {left}
+GiB of a device, and in brackets the rows of a step: those of the config, or the nearest number that
+the mesh divides. **Bold**: does not fit, at least so much needed. {left}
 
 {head}
 {rows}
@@ -91,12 +91,16 @@ def preflight(config: str, topology: str, *more: str) -> dict[str, Any]:
 
 
 def fitted(config: str, topology: str) -> dict[str, Any]:
-    """The findings, with as many rows as the mesh needs, where the config has fewer."""
+    """The findings, with the nearest number of rows that the mesh divides, the config's or fewer.
+
+    A mesh with more places than the config has rows gets one for each place.
+    """
     found = preflight(config, topology)
     unit = found.get('error', '').partition('a multiple of ')[2].partition(' ')[0].rstrip(',')
     if not unit.isdigit():
         return found
-    return preflight(config, topology, f'--config.batch_size={unit}')
+    rows = max(cli.load_config(config).batch_size // int(unit), 1) * int(unit)
+    return preflight(config, topology, f'--config.batch_size={rows}')
 
 
 def cell(found: dict[str, Any]) -> str:
@@ -110,7 +114,7 @@ def page(found: dict[tuple[str, str], dict[str, Any]]) -> str:
     """The page, of findings by config and topology."""
     configs = list(dict.fromkeys(config for config, _ in found))
     left = ', '.join(
-        f'{topology} has {one["usable_hbm_gib"]:.2f}'
+        f'{topology} {one["usable_hbm_gib"]:.2f}'
         for topology in TOPOLOGIES
         if (one := next((f for (_, t), f in found.items() if t == topology and 'fits' in f), None))
     )
@@ -129,7 +133,7 @@ def page(found: dict[tuple[str, str], dict[str, Any]]) -> str:
         if 'error' in one
     ]
     return INTRODUCTION.format(
-        left=f'Of {left} GiB.',
+        left=f'What a device has, in GiB: {left}.',
         head=head,
         rows='\n'.join(rows),
         assumed=said or '- nothing',
