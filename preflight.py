@@ -16,8 +16,10 @@ network, *2 at the end for two slices; v100x8, t4x8, l4x8, a100x8, h100x8, h200x
 
 import json
 import os
+import signal
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from transformer import cli
@@ -75,5 +77,28 @@ def run(flags: Any, overrides: dict[str, str]) -> int:
     return 0 if found['fits'] else 1
 
 
+CRASHES = {
+    getattr(signal, f'SIG{name}', None) for name in ('SEGV', 'ABRT', 'BUS', 'ILL', 'FPE', 'KILL')
+}
+
+
+def watched(run: Callable[[], int]) -> int:
+    """The exit code of `run` in a process of its own, which the compiler may end without a word."""
+    if not hasattr(os, 'fork'):
+        return run()
+    child = os.fork()
+    if not child:
+        sys.exit(run())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to both
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if -code in CRASHES:
+        name = signal.Signals(-code).name
+        hint = '--config.unroll or another --config.model.attention may avoid it'
+        print(f'error: the compiler ended by {name}; {hint}', file=sys.stderr, flush=True)
+        return 2
+    return code if code >= 0 else 128 - code
+
+
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(watched(main))

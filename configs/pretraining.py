@@ -37,7 +37,7 @@ STAGES = {
     'classes': ('encoder', 'classification'),
     'classes_decoder': ('decoder', 'classification'),
 }
-TEXT = {'steps': 6000, 'batch_size': 32, 'learning_rate': 2e-3, 'eval_every': 500}
+TEXT = {'steps': 3000, 'batch_size': 32, 'learning_rate': 2e-3, 'eval_every': 500}
 CLASSES = {'steps': 450, 'batch_size': 64, 'learning_rate': 2e-3, 'eval_every': 50}
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 import types
 
 import pytest
@@ -279,3 +281,18 @@ def test_the_table_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
 def test_a_batch_grows_to_the_places_of_the_mesh():
     found = table.fitted('configs/quickstart.py', 'h100x32')
     assert found['batch_size'] == 32 and found['estimate']
+
+
+@pytest.mark.parametrize(
+    ('ends', 'code', 'said'),
+    [
+        ('lambda: 1', 1, ''),
+        ('lambda: os.kill(os.getpid(), 11)', 2, 'error: the compiler ended by SIGSEGV; '),
+        ('lambda: os.kill(os.getpid(), 15)', 128 + 15, ''),
+    ],
+)
+def test_a_compiler_that_crashes_is_told_from_what_does_not_fit(ends, code, said):
+    program = f'import os, sys, preflight; sys.exit(preflight.watched({ends}))'
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+    assert done.returncode == code and done.stderr.startswith(said)
+    assert bool(done.stderr) == bool(said)

@@ -84,8 +84,6 @@ def preflight(config: str, topology: str, *more: str) -> dict[str, Any]:
     done = subprocess.run([*words, '--json', *more], capture_output=True, text=True, check=False)
     if done.stdout:
         return json.loads(done.stdout)
-    if done.returncode < 0:
-        return {'error': f'the compiler for TPUs ended with signal {-done.returncode}'}
     errors = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
     return {'error': errors[-1].removeprefix('error: ') if errors else done.stderr[-300:]}
 
