@@ -26,13 +26,13 @@ def get_config(positions: str = ''):
         known = ', '.join(filter(None, POSITIONS))
         raise ValueError(f'unknown positions {positions!r}; known: {known}')
     config = default_config()
-    config.steps = 2000
+    config.steps = 1200
     config.batch_size = 32
     config.context = 64
     config.learning_rate = 1e-3
     config.log_every = 50
-    config.eval_every = 500
-    config.checkpoint_every = 500
+    config.eval_every = 400
+    config.checkpoint_every = 400
     config.optimizer.warmup = 100 / config.steps
     config.optimizer.b2 = 0.99
     config.model.width = 128
