@@ -9,12 +9,14 @@ from pathlib import Path
 from results.plan import ROOT
 
 TICK = 10.0  # seconds
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def attend(words: Sequence[str], log: Path, tick: Callable[[], None]) -> int:
     """Runs a command, whose output is added to a file.
 
-    SIGINT and SIGTERM are passed on to it, so that it may save; then this process leaves too.
+    SIGINT, SIGTERM and SIGHUP (as SIGTERM) are passed on to it, so that it may save; then this
+    process leaves too.
 
     Args:
       tick: called every `TICK` seconds, and at the end.
@@ -32,18 +34,28 @@ def attend(words: Sequence[str], log: Path, tick: Callable[[], None]) -> int:
                 words, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
             )
         for number in signals:  # that came before there was anything to stop
-            process.send_signal(number)
+            process.send_signal(_understood(number))
         processes.append(process)
         code = None
-        while code is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                code = process.wait(TICK)
-            tick()
+        try:
+            while code is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    code = process.wait(TICK)
+                tick()
+        finally:
+            if code is None:  # it is not left behind
+                process.terminate()
+                process.wait()
     if signal.SIGINT in signals:
         raise KeyboardInterrupt
     if signals:
         raise SystemExit(128 + signals[0])
     return code
+
+
+def _understood(number: int) -> int:
+    """`train.py` saves at SIGINT and SIGTERM."""
+    return signal.SIGTERM if number == signal.SIGHUP else number
 
 
 @contextlib.contextmanager
@@ -54,9 +66,9 @@ def _passed_on() -> Iterator[tuple[list[subprocess.Popen], list[int]]]:
     def pass_on(number, _):
         came.append(number)
         for process in processes:
-            process.send_signal(number)
+            process.send_signal(_understood(number))
 
-    before = {n: signal.signal(n, pass_on) for n in (signal.SIGINT, signal.SIGTERM)}
+    before = {n: signal.signal(n, pass_on) for n in SIGNALS}
     try:
         yield processes, came
     finally:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 DRAWS, SHARE = 1000, 0.95
+FAR = math.log(10)  # outside the sizes that are fitted
 
 
 def power(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
@@ -63,14 +64,17 @@ def lowest(x: Sequence[float], y: Sequence[float]) -> float:
     """Where a parabola in log x has its minimum, https://arxiv.org/abs/2203.15556, section 3.2.
 
     Raises:
-      ValueError: fewer than three different x, or a parabola that has none.
+      ValueError: fewer than three different x, or a parabola that has none near them.
     """
     _distinct(x, 3)
     log_x = np.log(x)
     c, b, _ = np.polyfit(log_x - log_x.mean(), y, 2)
     if c <= 0:
         raise ValueError('the parabola has no minimum; accepted: losses that fall and rise again')
-    return math.exp(log_x.mean() - b / (2 * c))
+    place = log_x.mean() - b / (2 * c)
+    if not log_x.min() - FAR <= place <= log_x.max() + FAR:
+        raise ValueError('the minimum is ten times outside the sizes; accepted: sizes around it')
+    return math.exp(place)
 
 
 def interval(

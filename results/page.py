@@ -57,7 +57,9 @@ def _rows(entry: Entry) -> Iterator[tuple[str, ...]]:
         return
     last = f'`{_cell(record.command)}`', duration(record.seconds), _cell(record.origin('machine'))
     for number in record.numbers:
-        what = number.published and f'[{_cell(number.published)}]({sources[0]})'
+        source = sources[0] if number.source is None else number.source
+        what = _cell(number.published)
+        what = f'[{what}]({source})' if what and source else what
         yield first, _cell(number.what), what, ours(number), VERDICT[number.holds], *last
         first, last = '', ('', '', '')
 

@@ -49,7 +49,14 @@ class Run:
     seconds: float
 
     def last(self, name: str, split: str = 'validation') -> float:
-        """The last value of that name."""
+        """The last value of that name.
+
+        Raises:
+          ValueError: there is none, or it is not finite.
+        """
+        values = [r[name] for r in self.records if r['split'] == split and name in r]
+        if values and not isinstance(values[-1], (int, float)):
+            raise ValueError(f'run {self.arm} of seed {self.seed} ends with {name} {values[-1]}')
         return self.curve(name, split)[-1][1]
 
     def best(self, name: str = 'loss', split: str = 'validation') -> float:
@@ -82,6 +89,7 @@ class Number:
       published: as its source has it, with the conditions; '' where there is none.
       least, most: between which the mean of `values` is to lie for the claim to be reproduced;
         None: no bound.
+      source: where `published` stands, if not in the paper's first source; '': nowhere to link to.
     """
 
     what: str
@@ -89,6 +97,7 @@ class Number:
     published: str = ''
     least: float | None = None
     most: float | None = None
+    source: str | None = None
 
     @property
     def mean(self) -> float:

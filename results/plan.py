@@ -70,16 +70,20 @@ def arms_of(paper: Paper, size: str) -> Sequence[Arm]:
 def in_order(arms: Sequence[Arm], only: Sequence[str] = ()) -> list[Arm]:
     """The arms, each after the one that it starts from, which comes along where `only` names it.
 
+    Args:
+      only: names, or their `slug`, which has no commas.
+
     Raises:
       UserError: `only` names an arm that there is not.
       ValueError: an arm starts from none of the others, or from itself in the end.
     """
     by_name = {arm.name: arm for arm in arms}
+    by_slug = {slug(arm.name): arm.name for arm in arms}
     if len({slug(arm.name) for arm in arms}) < len(arms):
         raise ValueError(f'two arms have the same name: {", ".join(arm.name for arm in arms)}')
     for name in only:
-        if name not in by_name:
-            raise UserError(f'--only={name}: no such arm; known: {", ".join(by_name)}')
+        if slug(name) not in by_slug:
+            raise UserError(f'--only={name}: no such arm; known: {", ".join(by_slug)}')
     chosen: dict[str, Arm] = {}
 
     def choose(name: str, before: tuple[str, ...]) -> None:
@@ -89,7 +93,7 @@ def in_order(arms: Sequence[Arm], only: Sequence[str] = ()) -> list[Arm]:
             choose(by_name[name].start, (*before, name))
         chosen.setdefault(name, by_name[name])
 
-    for name in only or by_name:
+    for name in [by_slug[slug(name)] for name in only] or by_name:
         choose(name, ())
     return list(chosen.values())
 

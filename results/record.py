@@ -5,7 +5,7 @@ command           that made it, without paths of a machine
 numbers           what, values (one a seed, or one in all), published, least, most, holds
 runs              arm, seed, parameters, seconds, commit, machine, versions, date, after, and
                   records: split -> name -> values
-sha256            of the runs, as `digest` writes them
+sha256            of name, size, command and runs, as `digest` writes them
 """
 
 import dataclasses
@@ -82,15 +82,22 @@ def _thinned(run: Run, paper: Paper) -> Run:
 
 
 def write(record: Record, path: Path) -> None:
-    """Writes the file, whole or not at all."""
+    """Writes the file, whole or not at all.
+
+    Raises:
+      UserError: a number is not finite.
+    """
+    for number in record.numbers:
+        if not all(map(math.isfinite, number.values)):
+            raise UserError(f'{record.name}: {number.what} is {list(number.values)}; not written')
     runs = [_run_to_json(run, made) for run, made in zip(record.runs, record.made)]
     content = {
         'name': record.name,
         'size': record.size,
         'command': record.command,
         'numbers': [_number_to_json(number) for number in record.numbers],
-        'sha256': digest(runs),
     }
+    content['sha256'] = digest(content, runs)
     head = json.dumps(content, indent=1)[:-2]
     lines = ',\n'.join(f'  {json.dumps(run)}' for run in runs)
     workdir.write_atomically(path, f'{head},\n "runs": [\n{lines}\n ]\n}}\n')
@@ -107,9 +114,10 @@ def _run_to_json(run: Run, made: Mapping[str, str]) -> dict[str, Any]:
     return fields | dict(made) | {'records': columns.pack(run.records), 'after': dict(run.after)}
 
 
-def digest(runs: Any) -> str:
-    """SHA-256 of runs as JSON with sorted keys and no spaces."""
-    text = json.dumps(runs, sort_keys=True, separators=(',', ':'))
+def digest(content: Mapping[str, Any], runs: Any) -> str:
+    """SHA-256 of what was asked for and of its runs, as JSON with sorted keys and no spaces."""
+    asked = [content[name] for name in ('name', 'size', 'command')]
+    text = json.dumps([*asked, runs], sort_keys=True, separators=(',', ':'))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -154,16 +162,21 @@ def read_runs(path: Path, paper: Paper) -> tuple[Record, list[dict[str, Any]]]:
         _need(path, run, RUN_FIELDS, f'runs[{i}].')
     for i, number in enumerate(content['numbers']):
         _need(path, number, NUMBER_FIELDS, f'numbers[{i}].')
-    if digest(content['runs']) != content['sha256']:
+    if digest(content, content['runs']) != content['sha256']:
         raise UserError(
             f'{path}: sha256 is not that of its runs: one of them was edited by hand; '
             f'train anew: python -m results.run {paper.name}'
+        )
+    if (content['name'], stem(paper.name, content['size'])) != (paper.name, path.stem):
+        raise UserError(
+            f'{path} is the result of {stem(content["name"], content["size"])}; accepted: under '
+            'its own name'
         )
     runs = [_run_of_json(run) for run in content['runs']]
     made = [{name: run[name] for name in MADE} for run in content['runs']]
     try:
         numbers = list(paper.measure(runs))
-    except (ArithmeticError, LookupError, StopIteration, ValueError) as error:
+    except (ArithmeticError, LookupError, StopIteration, TypeError, ValueError) as error:
         raise UserError(f'{path}: {paper.name} does not find what it measures: {error!r}') from None
     kept = Record(paper.name, content['size'], content['command'], runs, made, numbers)
     return kept, content['numbers']

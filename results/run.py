@@ -41,11 +41,16 @@ def main() -> int:
         print(listed(RESULTS, flags.runs))
         return 0
     chosen = [papers.load(name) for name in flags.names]
-    for paper in chosen:
-        if flags.measure:
+    if flags.measure:
+        if flags.seeds or flags.only or overrides:
+            parser.error('--measure: accepted: alone or with --size; nothing is trained')
+        for paper in chosen:
             measure(paper, flags.size, RESULTS)
-            continue
-        runs, only = flags.runs.absolute(), [name for name in flags.only.split(',') if name]
+        return 0
+    runs, only = flags.runs.absolute(), [name for name in flags.only.split(',') if name]
+    for paper in chosen:  # before the first trains for hours
+        plan.trainings(paper, flags.size, flags.seeds or paper.seeds, runs, overrides, only)
+    for paper in chosen:
         reproduce(paper, flags.size, flags.seeds, runs, overrides, only, RESULTS, command())
     return 0
 

@@ -122,11 +122,17 @@ def _check_config(training: Training) -> None:
     cli.override(config, changes)
     asked, kept = workdir.flat(config), workdir.flat(workdir.read_config(training.workdir))
     for field in sorted(asked.keys() & kept.keys()):
-        if asked[field] != kept[field] and not workdir.FREE.fullmatch(field):
+        free = workdir.FREE.fullmatch(field) and not _other_data(field, asked[field], kept[field])
+        if asked[field] != kept[field] and not free:
             raise UserError(
                 f'{training.workdir} was trained with config.{field}={kept[field]!r}, not '
                 f'{asked[field]!r}; delete it, or give another --runs'
             )
+
+
+def _other_data(field: str, asked: Any, kept: Any) -> bool:
+    """Whether files of another name are meant; where they lie does not matter."""
+    return field.endswith('path') and Path(asked).name != Path(kept).name
 
 
 def _note(state: dict[str, Any], name: str, value: str) -> None:

@@ -38,6 +38,8 @@ def test_the_lowest_point():
     assert fits.lowest(SIZES, losses) == pytest.approx(4.2e5)
     with pytest.raises(ValueError, match='no minimum'):
         fits.lowest(SIZES, -losses)
+    with pytest.raises(ValueError, match='outside the sizes'):  # and no overflow
+        fits.lowest([1e6, 2e6, 4e6], [3.0, 2.9, 2.80001])
 
 
 def test_an_interval_holds_the_truth_and_narrows_with_the_noise():

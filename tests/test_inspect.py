@@ -244,7 +244,9 @@ def test_patterns_are_told_apart(monkeypatch):
 def test_patterns_are_means_of_the_weights():
     model, params, _ = small('llama')
     found = inspect.head_patterns(model, params, seed=3)
-    said = np.random.default_rng(3).choice(tiny.VOCAB, (4, 8))
+    said, rng = [], np.random.default_rng(3)
+    for _ in range(4):  # in a row all differ, as there are enough
+        said.append(rng.choice(tiny.VOCAB, 8, replace=False))
     maps = inspect.attention(model, params, np.concatenate([said, said], axis=1))
     for layer, head in np.ndindex(2, 4):
         weights_BTS = maps[layer].weights_BNTS[:, head]
@@ -252,6 +254,10 @@ def test_patterns_are_means_of_the_weights():
         previous = np.mean([weights_BTS[:, t, t - 1] for t in range(1, 16)])
         assert found.induction[layer, head] == pytest.approx(induction, abs=1e-5)
         assert found.previous[layer, head] == pytest.approx(previous, abs=1e-5)
+    of_one = found.only(1, 2)
+    assert np.argwhere(~np.isnan(of_one.induction)).tolist() == [[1, 2]]
+    assert of_one.first[1, 2] == found.first[1, 2]
+    np.testing.assert_array_equal(found.only(None, None).previous, found.previous)
 
 
 BAD = {

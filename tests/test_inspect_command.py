@@ -112,12 +112,16 @@ def test_a_program_reads_it(monkeypatch, capsys, tmp_path):
 
 def test_a_terminal_is_told(monkeypatch, capsys, tmp_path):
     words = '--text=a[MASK]b', '--target=c', f'--out={tmp_path}', '--by=mean', '--only=heads'
+    for name in ('lens.png', 'patching_places.png', 'mine.png'):
+        (tmp_path / name).write_bytes(b'of another text')
     told = run(monkeypatch, capsys, 'masked', *words)
+    assert 'taken out by mean' in told
     assert re.search(r'targets +1: c\n', told)
     assert re.search(r'score +-\d\.\d{4} nats a target', told)
     assert re.search(r'mixer L[01]H[01] +[-+]\d\.\d{3}', told)
     assert f'written to {tmp_path}' in told
-    assert {path.name for path in tmp_path.iterdir()} == {'index.html', 'ablation_heads.png'}
+    made = {'index.html', 'ablation_heads.png'}
+    assert {path.name for path in tmp_path.iterdir()} == made | {'mine.png'}
 
 
 def test_each_kind_reads_a_text_as_it_was_trained():
@@ -177,6 +181,10 @@ BAD = {
         'next_token', '--text=ab', '--corrupt=abc',
     ),
     '--only=foo: accepted: attention, lens': ('next_token', '--text=ab', '--only=lens,foo'),
+    '--by=foo: accepted: zero, mean': ('next_token', '--text=ab', '--only=lens', '--by=foo'),
+    '--only=lens: with --corrupt accepted: one of heads': (
+        'next_token', '--text=ab', '--corrupt=ac', '--only=lens',
+    ),
     "--target='cd' is 2 tokens .* the text has 1": ('masked', '--text=a[MASK]', '--target=cd'),
     "--target='fair' is no class .* bad, good, mixed": (
         'classification', '--text=a', '--target=fair',

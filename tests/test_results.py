@@ -30,6 +30,7 @@ def test_an_arm_comes_after_the_one_that_it_starts_from():
     assert [t.workdir.name for t in found[:3]] == ['a-0', 'b-0', 'c_d-0']
     assert planned(size='full')[0].workdir == Path('/runs/made_full/a-0')
     assert [t.arm.name for t in planned(seeds=1, only=['b'])] == ['a', 'b']
+    assert [t.arm.name for t in planned(seeds=1, only=['c_d'])] == ['c d']  # no blank, no comma
 
 
 def test_what_the_user_sets_wins():
@@ -47,7 +48,7 @@ def test_what_the_user_sets_wins():
     ('wrong', 'message'),
     [
         ({'size': 'huge'}, "--size=huge: made has the sizes '', 'full'"),
-        ({'only': ['z']}, '--only=z: no such arm; known: b, a, c d'),
+        ({'only': ['z']}, '--only=z: no such arm; known: b, a, c_d'),
         ({'overrides': {'seed': '3'}}, '--config.seed=3: give --seeds=N'),
         ({'paper': dataclasses.replace(CHAIN, data='a text')}, 'needs --config.data.path: a text'),
     ],
@@ -138,6 +139,27 @@ def test_an_edited_run_is_refused(file):
 
 def test_an_edited_seed_is_refused(file):
     assert 'sha256' in edited(file, lambda content: content['runs'][0].update(seed=5))
+
+
+@pytest.mark.parametrize(('field', 'value'), [('command', 'another'), ('size', 'full')])
+def test_what_was_asked_for_cannot_be_edited(file, field, value):
+    assert 'sha256' in edited(file, lambda content: content.update({field: value}))
+
+
+def test_a_result_under_another_name_is_refused(file):
+    other = file.rename(file.with_name('made_full.json'))
+    with pytest.raises(UserError, match='made_full.json is the result of made; accepted: under'):
+        record.read(other, made_results.PAPER)
+
+
+def test_a_number_that_is_none_is_not_written(tmp_path):
+    found = dataclasses.replace(made_results.result(), numbers=[Number('x', [1.0, float('nan')])])
+    with pytest.raises(UserError, match='made: x is .1.0, nan.; not written'):
+        record.write(found, tmp_path / 'made.json')
+    run = made_results.run()
+    run.records[-1]['loss'] = 'nan'
+    with pytest.raises(ValueError, match='run one of seed 0 ends with loss nan'):
+        run.last('loss')
 
 
 @pytest.mark.parametrize(

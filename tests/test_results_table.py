@@ -7,7 +7,8 @@ import types
 
 import pytest
 
-from results import papers, record, run, table
+from results import page, papers, record, run, table
+from results.paper import Number
 from tests import made_results
 from transformer.errors import UserError
 
@@ -47,6 +48,17 @@ def test_the_page_has_every_number_and_what_is_not_run(room, capsys):
     assert '![Made up](../results/made.png)' in text and '`abc123`, today; jax 1.' in text
     assert table.rebuild(*room, check=True) == 0
     assert len({line.replace('\\|', '').count('|') for line in rows}) == 1
+
+
+def test_a_number_of_another_source_links_there():
+    def shown(source):
+        number = Number('x', [1.0], '2 (told)', source=source)
+        found = dataclasses.replace(made_results.result(), numbers=[number])
+        return page.render([page.Entry(made_results.PAPER, '', found)])
+
+    assert '| [2 (told)](https://arxiv.org/abs/1706.03762) |' in shown(None)
+    assert '| [2 (told)](https://example.org) |' in shown('https://example.org')
+    assert '| 2 (told) |' in shown('')
 
 
 def test_what_is_not_reproduced_says_so(room):

@@ -40,9 +40,18 @@ def test_grokking(tmp_path):
     assert judged(grokking.PAPER, good, tmp_path) == [True] * 5
     bad = [grokked('0.5', 100, 200), grokked('0.4', 500, 900)]
     assert judged(grokking.PAPER, bad, tmp_path) == [False] * 5
-    # A run that does not come there counts with its steps.
-    never = curves('0.3', train=[(1, 3.0), (40, 2.0)], validation=[(40, 4.0)])
-    assert [n.values[0] for n in grokking.PAPER.measure([never])] == [40, 40, 1]
+
+
+def test_what_never_generalises_did_not_grok(tmp_path):
+    """A run that does not come there counts with its steps, which are within the bounds."""
+
+    def stuck(share, steps):
+        known = [(250, 0.5), (260, 0.009), (steps, 0.002)]
+        return curves(share, train=known, validation=[(260, 5.0), (steps, 6.0)])
+
+    runs = [stuck('0.5', 1800), stuck('0.4', 4500)]
+    assert [n.values[0] for n in grokking.PAPER.measure(runs)] == [260, 1800, 260, 4500]
+    assert judged(grokking.PAPER, runs, tmp_path) == [True, False, True, False]
 
 
 def test_induction(tmp_path):
@@ -62,6 +71,8 @@ def test_induction(tmp_path):
     assert judged(induction.PAPER, good, tmp_path) == [True] * 5
     assert induction.PAPER.measure(good)[2].values == [(500 - 450) / 1000]
     assert judged(induction.PAPER, runs(jump, slow, (0.6, 0.3)), tmp_path) == [False] * 5
+    never = runs(flat, flat, (0.1, 0.9))
+    assert judged(induction.PAPER, never, tmp_path) == [True, False, False, True, True]
 
 
 def test_recall(tmp_path):
@@ -85,7 +96,10 @@ def test_an_induction_head_is_found(monkeypatch):
     weights_BNTS = np.zeros((len(rows), 2, 64, 64))
     for b, p in enumerate(periods):
         weights_BNTS[b, 0, np.arange(1, 64), np.arange(63)] = 1  # on the token before
-        weights_BNTS[b, 1, np.arange(p, 64), np.arange(1, 64 - p + 1)] = 0.75
+        weights_BNTS[b, 1, np.arange(p, 64), np.arange(1, 64 - p + 1)] += 0.5
+        # What followed the token before last counts, too.
+        weights_BNTS[b, 1, np.arange(2 * p, 64), np.arange(1, 64 - 2 * p + 1)] = 0.25
+        weights_BNTS[b, 1, np.arange(p, 2 * p), np.arange(1, p + 1)] += 0.25
     other = np.full_like(weights_BNTS, 1 / 64)
     maps = [AttentionMap('stack', i, 'mixer', w) for i, w in enumerate((other, weights_BNTS))]
     monkeypatch.setattr(inspect, 'attention', lambda *given: maps)

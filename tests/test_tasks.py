@@ -208,6 +208,12 @@ def test_what_cannot_be_is_refused(task, fields, field, accepted):
     assert raised.value.field == f'objective.{field}'
 
 
+def test_rows_that_are_all_alike_do_not_hang():
+    with pytest.raises(ConfigError, match='what gives more different rows: of 10,000 none is'):
+        for split in ('train', 'validation'):  # there is one row, of one of them
+            Repeats(tokens=1, least=1, most=1).row(split, 0, (0,), 8)
+
+
 @pytest.mark.parametrize(
     ('kind', 'context', 'accepted'),
     [('modular_addition', 4, '3 for'), ('repeats', 5, 'at least 6'), ('recall', 17, 'even')],

@@ -46,6 +46,7 @@ def measure(runs):
                 f'{first} (a reference implementation)',
                 first - 0.1,
                 first + 0.1,
+                source='',
             )
         )
         bound = {'most': 0.03} if arm == 'alibi' else {'least': 0.8}
@@ -55,6 +56,7 @@ def measure(runs):
                 [b - a for a, b in zip(short, long)],
                 f'{last - first:.1f} (a reference implementation)',
                 **bound,
+                source='',
             )
         )
     return numbers

@@ -35,16 +35,18 @@ def measure(runs):
             [run.last('accuracy') for run in one],
             'about 0.12 (a reference implementation)',
             most=0.25,
+            source='',
         ),
         Number(
             f'two layers, {accuracy}',
             [run.last('accuracy') for run in two],
             'about 1 (a reference implementation)',
             0.95,
+            source='',
         ),
         Number(
             f'two layers, share of the training between accuracy {LOW} and {HIGH}',
-            [(first(run, HIGH) - first(run, LOW)) / run.curve('accuracy')[-1][0] for run in two],
+            [jump(run) for run in two],
             'a sudden jump',
             most=0.25,
         ),
@@ -53,10 +55,11 @@ def measure(runs):
     ]
 
 
-def first(run, accuracy):
-    """The first step that has this accuracy; the last step where none has."""
+def jump(run):
+    """The share of the training between the two accuracies; all of it where there is no jump."""
     curve = run.curve('accuracy')
-    return next((step for step, value in curve if value >= accuracy), curve[-1][0])
+    low, high = (next((s for s, value in curve if value >= a), None) for a in (LOW, HIGH))
+    return 1.0 if high is None else (high - low) / curve[-1][0]
 
 
 def draw(figure, runs):
@@ -99,20 +102,27 @@ def best_of(model, params, inputs_BT):
     """The head with the highest prefix-matching score, with its weights on the first row."""
     from transformer import inspect
 
-    periods = [period_of(inputs_T) for inputs_T in inputs_BT]
+    followed = [followed_by(inputs_T) for inputs_T in inputs_BT]
     best = {'score': -1.0}
     for found in inspect.attention(model, params, inputs_BT):
         for head in range(found.weights_BNTS.shape[1]):
             weights_BTS = found.weights_BNTS[:, head]
-            # Of token t, on what followed it a period ago.
             scores = [
-                float(np.diagonal(w_TS, 1 - p)[1:].mean()) for w_TS, p in zip(weights_BTS, periods)
+                float((w_TS * f_TS).sum(1)[f_TS.any(1)].mean())
+                for w_TS, f_TS in zip(weights_BTS, followed)
             ]
             score = float(np.mean(scores))
             if score > best['score']:
-                best = {'score': score, 'layer': found.layer, 'head': head, 'period': periods[0]}
+                best = {'score': score, 'layer': found.layer, 'head': head}
                 best['weights'] = np.round(weights_BTS[0], 3).tolist()
-    return best
+    return best | {'period': period_of(inputs_BT[0])}
+
+
+def followed_by(inputs_T):
+    """Of token t, whether token s followed the same token before, [T, S]."""
+    same_TS = inputs_T[:, None] == np.roll(inputs_T, 1)[None]
+    same_TS[:, 0] = False
+    return np.tril(same_TS)
 
 
 PAPER = Paper(

@@ -19,6 +19,7 @@ from configs import scaling
 from results import fits
 from results.paper import Arm, Number, Paper
 
+HOFFMANN = 'https://arxiv.org/abs/2203.15556'
 SMALL = [size for size in scaling.SIZES if size]
 LARGE = list(scaling.ISOFLOP)
 # FLOPs, and the sizes around the best one by the paper's 20 tokens a parameter.
@@ -57,7 +58,9 @@ def fixed_text(runs):
             'alpha of L = (N_c / N)^alpha', simple, points, '0.076, data no limit', 0.04, 0.12
         ),
         Number('R^2 of log L by log N', [straight], 'a straight line', 0.95),
-        *with_interval('alpha of L = E + A N^-alpha', offset, points, '0.34, data no limit'),
+        *with_interval(
+            'alpha of L = E + A N^-alpha', offset, points, '0.34, data no limit', source=HOFFMANN
+        ),
     ]
 
 
@@ -71,7 +74,7 @@ def fixed_budgets(runs):
     ]
     published = '0.49 (0.462 to 0.534)'
     exponent = 'exponent of the best size in the budget'
-    return [*numbers, *with_interval(exponent, optimal, points, published, 0.4, 0.6)]
+    return [*numbers, *with_interval(exponent, optimal, points, published, 0.4, 0.6, HOFFMANN)]
 
 
 def by_arm(runs, values):
@@ -80,11 +83,11 @@ def by_arm(runs, values):
     return [[values(run) for run in runs if run.arm == arm] for arm in arms]
 
 
-def with_interval(what, fit, points, published, least=None, most=None):
+def with_interval(what, fit, points, published, least=None, most=None, source=None):
     """A fitted number, and the ends of its 95% interval."""
     low, high = fits.interval(fit, points)
     return [
-        Number(what, [fit(np.concatenate(points))], published, least, most),
+        Number(what, [fit(np.concatenate(points))], published, least, most, source),
         Number(f'{what}: 95% from', [low]),
         Number(f'{what}: 95% to', [high]),
     ]
@@ -152,7 +155,7 @@ PAPER = Paper(
     title='Scaling laws',
     claim='The loss falls as a power of the number of parameters; for a budget of FLOPs the best '
     'number of parameters grows as about its square root.',
-    source='https://arxiv.org/abs/2001.08361, https://arxiv.org/abs/2203.15556',
+    source=f'https://arxiv.org/abs/2001.08361, {HOFFMANN}',
     sizes={'': [Arm(size, f'configs/scaling.py:{size}') for size in SMALL], 'full': budget_arms()},
     measure=measure,
     draw=draw,

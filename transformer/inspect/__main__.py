@@ -114,11 +114,13 @@ def write(found: Any, folder: Path) -> Path:
     from transformer import workdir
     from transformer.errors import UserError
     from transformer.inspect.page import page
-    from transformer.inspect.pictures import pictures
+    from transformer.inspect.pictures import PICTURES, pictures
 
     drawn = list(pictures(found))
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for old in [old for names in PICTURES for old in folder.glob(names)]:  # of another look
+            old.unlink()
         for name, _, png in drawn:
             (folder / name).write_bytes(png)
         workdir.write_atomically(folder / PAGE, page(found, drawn))

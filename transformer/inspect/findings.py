@@ -92,6 +92,7 @@ def summary(look: Look) -> Iterator[tuple[str, str]]:
     if look.ablated is not None:
         score = look.ablated.score
         yield 'score', f'{score:.4f} nats a target, chance {np.exp(score):.3g}'
+        yield 'taken out', f'by {look.by}'
     if look.patched is not None:
         start = look.patched.start
         yield 'corrupted', f'{look.corrupt.title}: {start:.4f}, chance {np.exp(start):.3g}'

@@ -8,7 +8,7 @@ import numpy as np
 from transformer.errors import UserError
 from transformer.inspect import taps
 from transformer.inspect.batches import chosen
-from transformer.inspect.effects import KINDS, Effects, ablate, check_same, patch, scored
+from transformer.inspect.effects import KINDS, WAYS, Effects, ablate, check_same, patch, scored
 from transformer.inspect.lens import Lens, check_head, logit_lens
 from transformer.inspect.maps import AttentionMap, attention
 from transformer.inspect.patterns import Patterns, head_patterns
@@ -64,12 +64,19 @@ def look(
       report: told what takes time.
 
     Raises:
-      UserError: unknown names, layers or heads; texts of different lengths; a model that has
-        nothing to look at.
+      UserError: unknown names, ways, layers or heads; texts of different lengths; another text
+        where nothing is patched; a model that has nothing to look at.
     """
     unknown = [name for name in only if name not in WANTED]
     if unknown:
         raise UserError(f'--only={",".join(unknown)}: accepted: {", ".join(WANTED)}')
+    if by not in WAYS:
+        raise UserError(f'--by={by}: accepted: {", ".join(WAYS)}')
+    if corrupt is not None and not set(KINDS) & set(only):
+        raise UserError(
+            f'--only={",".join(only)}: with --corrupt accepted: one of {", ".join(KINDS)}, which '
+            'are patched'
+        )
     model, params = subject.model, subject.params
     _check(taps.sites(model, params, case.batch), layer, head)
     if corrupt is not None:
@@ -89,7 +96,7 @@ def look(
         )
         if 'maps' in found and _repeats(subject):
             tokens = None if subject.tokenizer is None else subject.tokenizer.ordinary
-            tried('patterns', lambda: head_patterns(model, params, tokens=tokens))
+            tried('patterns', lambda: head_patterns(model, params, tokens=tokens).only(layer, head))
     if {'lens', *KINDS} & set(only):
         tried('case', lambda: _with_targets(subject, case))
     if 'case' in found:

@@ -30,6 +30,13 @@ class Patterns:
     previous: np.ndarray
     first: np.ndarray
 
+    def only(self, layer: int | None, head: int | None) -> 'Patterns':
+        """Those of one layer or head, NaN elsewhere; None means all."""
+        layers, heads = np.indices(self.first.shape)
+        kept = np.isin(layers, layers if layer is None else layer)
+        kept &= np.isin(heads, heads if head is None else head)
+        return Patterns(**{name: np.where(kept, x, np.nan) for name, x in vars(self).items()})
+
 
 def head_patterns(
     model: Any, params: Any, seed: int = 0, tokens: Sequence[int] | None = None
@@ -50,7 +57,8 @@ def head_patterns(
     if half < 2:
         raise UserError(f'a context of {c.context} tokens; accepted: at least 4')
     drawn = np.arange(c.tokens.vocab) if tokens is None else np.asarray(tokens)
-    said_BT = np.random.default_rng(seed).choice(drawn, (ROWS, half))
+    rng, again = np.random.default_rng(seed), len(drawn) < half  # else all of a row differ
+    said_BT = np.stack([rng.choice(drawn, half, replace=again) for _ in range(ROWS)])
     said_BT = np.concatenate([said_BT, said_BT], axis=1)
     maps = attention(model, params, said_BT)
     heads = max(found.weights_BNTS.shape[1] for found in maps)

@@ -16,6 +16,10 @@ COLUMNS = 4  # heads beside one another
 LABELS = 80  # that an axis has room for
 WORDS = 2000  # that a picture has room for
 DOTS = 110  # an inch
+TITLE = 8.5  # inches that a title may take
+
+
+PICTURES = ('attention_*.png', 'lens.png', 'ablation_*.png', 'patching_*.png')  # their names
 
 
 def pictures(look: Look) -> Iterator[tuple[str, str, bytes]]:
@@ -27,7 +31,8 @@ def pictures(look: Look) -> Iterator[tuple[str, str, bytes]]:
     if look.lens is not None:
         title = 'logit lens: the likeliest after each layer, and its probability'
         yield 'lens.png', title, _png(title, _lens, look)
-    ways = {'ablation': ('taken out', look.ablated), 'patching': ('patched', look.patched)}
+    removed = f'taken out (by {look.by})'
+    ways = {'ablation': (removed, look.ablated), 'patching': ('patched', look.patched)}
     for way, (what, effects) in ways.items():
         for kind in ('heads', 'layers', 'places'):
             if effects is not None and getattr(effects, kind):
@@ -94,9 +99,8 @@ def _effects(figure: Any, look: Look, effects: Effects, kind: str) -> None:
     most = max(max(float(np.nanmax(np.abs(x), initial=0)) for x in found.values()), 1e-9)
     widths = [x.shape[1] for x in found.values()]
     depth = max(len(x) for x in found.values())
-    figure.set_size_inches(
-        min(2.4 * len(found) + 0.17 * sum(widths), 60), max(1.6 + 0.24 * depth, 3)
-    )
+    wide = min(max(2.4 * len(found) + 0.17 * sum(widths), TITLE), 60)
+    figure.set_size_inches(wide, max(1.6 + 0.24 * depth, 3))
     all_axes = figure.subplots(1, len(found), squeeze=False, width_ratios=[w + 3 for w in widths])
     for axes, (key, x) in zip(all_axes[0], found.items()):
         how = {'vmin': -most, 'vmax': most, 'cmap': 'RdBu', 'origin': 'lower', 'aspect': 'auto'}

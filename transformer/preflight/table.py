@@ -7,6 +7,7 @@ takes half a minute of two cores, the largest a few minutes. Run it from the top
 """
 
 import ast
+import contextlib
 import itertools
 import json
 import subprocess
@@ -20,6 +21,7 @@ from transformer import cli, hardware
 TOPOLOGIES = ('v5e:1x1', 'v6e:1x1', 'v5e:2x4', 'v5e:16x16', 'v5p:4x4x4', 'tpu7x:2x2x1')
 # Those whose sizes differ in more than what an experiment compares.
 SIZED = ('gpt2', 'llama', 'multi30k', 'shakespeare_char', 'switch')
+CRASHED = 'the compiler ended by'  # `preflight.watched` says so
 INTRODUCTION = """# What fits where
 
 `preflight.py` compiles the step that `train.py` runs, with the compiler for TPUs, on a machine that
@@ -40,8 +42,9 @@ what nearly fills a device may take long to compile, and may still fit with a la
 
 ## Every shipped config
 
-GiB of a device, and in brackets the rows of a step: those of the config, or the nearest number that
-the mesh divides. **Bold**: does not fit, at least so much needed. {left}
+GiB of a device, and in brackets the rows of a step: those of the config, or the next lower number
+that the mesh divides, at least a row for each place. **Bold**: does not fit, at least so much
+needed. {left}
 
 {head}
 {rows}
@@ -50,11 +53,12 @@ What only the data tell was assumed; the output of `preflight.py` says what:
 
 {assumed}
 
-Refused:
+Refused, or not found out:
 
 {refused}
 
-Made by `python -m transformer.preflight.table`, {versions}. A device of tpu7x is half a chip.
+Made by `python -m transformer.preflight.table --results=results.jsonl`, {versions}. A device
+of tpu7x is half a chip.
 """
 
 
@@ -140,23 +144,32 @@ def page(found: dict[tuple[str, str], dict[str, Any]]) -> str:
     )
 
 
+def read(results: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """Findings that are kept; a last line that was cut short is not."""
+    found = {}
+    for line in results.read_text(encoding='utf-8').splitlines() if results.is_file() else ():
+        with contextlib.suppress(ValueError):
+            config, topology, one = json.loads(line)
+            found[config, topology] = one
+    return found
+
+
 def main() -> int:
     parser = cli.parser(__doc__)
     parser.add_argument('--results', type=Path, required=True, help='a file of findings, kept')
     parser.add_argument('--jobs', type=int, default=2, help='processes at a time (2)')
-    flags, _ = cli.parse(parser)
-    found = {}
-    if flags.results.is_file():
-        for line in flags.results.read_text(encoding='utf-8').splitlines():
-            config, topology, one = json.loads(line)
-            found[config, topology] = one
+    flags, overrides = cli.parse(parser)
+    if overrides:
+        parser.error(f'--config.{next(iter(overrides))}: configs are taken as they are')
+    found = read(flags.results)
     wanted = list(itertools.product(cases(), TOPOLOGIES))
     missing = [case for case in wanted if case not in found]
     with ThreadPoolExecutor(flags.jobs) as pool, flags.results.open('a', encoding='utf-8') as file:
         # In the order of `missing`, each as soon as it and those before it are there.
         for case, one in zip(missing, pool.map(lambda case: fitted(*case), missing)):
             found[case] = one
-            file.write(json.dumps([*case, one]) + '\n')
+            if CRASHED not in one.get('error', ''):  # it may have been for want of memory here
+                file.write(json.dumps([*case, one]) + '\n')
             file.flush()
             print(f'{" on ".join(case)}: {cell(one)}', file=sys.stderr, flush=True)
     print(page({case: found[case] for case in wanted}), end='')

@@ -13,6 +13,7 @@ from transformer.objectives import Objective
 TASKS: dict[str, type['Task']] = {}
 EPOCH = 1 << 16  # rows of an epoch, where every epoch draws others
 HELD_OUT = 8  # one in so many drawn rows may only be evaluated on
+TRIES = 10_000  # rows drawn for one that is to be evaluated on, or not
 
 
 def register(task: type['Task']) -> type['Task']:
@@ -101,8 +102,10 @@ class Drawn(Task):
 
     def row(self, split: str, place: int, key: tuple[int, ...], context: int) -> Made:
         rng = np.random.default_rng(key)
-        while True:
+        for _ in range(TRIES):
             made = self.draw(rng, context)
             kept = zlib.crc32(made.inputs.astype('<i4').tobytes()) % HELD_OUT == 0
             if kept == (split != 'train'):
                 return made
+        accepted = f'what gives more different rows: of {TRIES:,} none is for this split'
+        raise ConfigError('objective.kind', self.kind, accepted)
