@@ -112,7 +112,7 @@ def test_a_program_reads_it(monkeypatch, capsys, tmp_path):
 
 def test_a_terminal_is_told(monkeypatch, capsys, tmp_path):
     words = '--text=a[MASK]b', '--target=c', f'--out={tmp_path}', '--by=mean', '--only=heads'
-    for name in ('lens.png', 'patching_places.png', 'mine.png'):
+    for name in ('index.html', 'lens.png', 'patching_places.png', 'attention_study.png'):
         (tmp_path / name).write_bytes(b'of another text')
     told = run(monkeypatch, capsys, 'masked', *words)
     assert 'taken out by mean' in told
@@ -121,7 +121,7 @@ def test_a_terminal_is_told(monkeypatch, capsys, tmp_path):
     assert re.search(r'mixer L[01]H[01] +[-+]\d\.\d{3}', told)
     assert f'written to {tmp_path}' in told
     made = {'index.html', 'ablation_heads.png'}
-    assert {path.name for path in tmp_path.iterdir()} == made | {'mine.png'}
+    assert {path.name for path in tmp_path.iterdir()} == made | {'attention_study.png'}
 
 
 def test_each_kind_reads_a_text_as_it_was_trained():

@@ -119,8 +119,9 @@ def write(found: Any, folder: Path) -> Path:
     drawn = list(pictures(found))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for old in [old for names in PICTURES for old in folder.glob(names)]:  # of another look
-            old.unlink()
+        if (folder / PAGE).is_file():  # of another look, whose pictures go with it
+            for old in [old for names in PICTURES for old in folder.glob(names)]:
+                old.unlink()
         for name, _, png in drawn:
             (folder / name).write_bytes(png)
         workdir.write_atomically(folder / PAGE, page(found, drawn))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from transformer.inspect.effects import Effects
+from transformer.inspect.effects import KINDS, Effects
 from transformer.inspect.findings import name_of
 from transformer.inspect.look import Look
 from transformer.inspect.maps import AttentionMap
@@ -19,7 +19,8 @@ DOTS = 110  # an inch
 TITLE = 8.5  # inches that a title may take
 
 
-PICTURES = ('attention_*.png', 'lens.png', 'ablation_*.png', 'patching_*.png')  # their names
+PICTURES = ('attention_*_[0-9]*.png', 'lens.png')  # their names
+PICTURES += tuple(f'{way}_{kind}.png' for way in ('ablation', 'patching') for kind in KINDS)
 
 
 def pictures(look: Look) -> Iterator[tuple[str, str, bytes]]:
