@@ -11,9 +11,10 @@ HEAD = """# Papers, reproduced
 
 Published claims beside what this code measures. Written by `python -m results.table` from
 `results/*.json`, which `python -m results.run NAME` writes at the end of its trainings. Every
-number is measured again in the runs that are kept there, and refused where it is not theirs. Ours
-is the mean of all seeds, and in brackets the least and the most; where a claim is not reproduced,
-the table says so. Times are those of all trainings of one seed.
+number is measured again in the runs that are kept there, and refused where it is not theirs, or
+where the config that they were trained with has changed since. Ours is the mean of all seeds, and
+in brackets the least and the most; where a claim is not reproduced, the table says so. Times are
+those of all trainings of one seed.
 
 An experiment is a file in `results/papers/` with a `PAPER` (`results/paper.py` says of what): its
 arms, each a config and what it changes; `measure`, from the kept runs to numbers; `draw`. A result

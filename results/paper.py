@@ -39,6 +39,7 @@ class Run:
       after: what the arm's commands printed, by name.
       parameters: of the model.
       seconds: of the training, starts and pauses included.
+      config: the fields that it was trained with, by their whole names, as `settings.kept`.
     """
 
     arm: str
@@ -47,6 +48,7 @@ class Run:
     after: Mapping[str, Mapping[str, Any]]
     parameters: int
     seconds: float
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def last(self, name: str, split: str = 'validation') -> float:
         """The last value of that name.

@@ -3,9 +3,10 @@
 name, size        of the experiment
 command           that made it, without paths of a machine
 numbers           what, values (one a seed, or one in all), published, least, most, holds
-runs              arm, seed, parameters, seconds, commit, machine, versions, date, after, and
-                  records: split -> name -> values
-sha256            of name, size, command and runs, as `digest` writes them
+config            fields that all runs were trained with alike, field -> value
+runs              arm, seed, parameters, seconds, commit, machine, versions, date, after, records:
+                  split -> name -> values, and config: the fields that are not alike
+sha256            of name, size, command, config and runs, as `digest` writes them
 """
 
 import dataclasses
@@ -16,15 +17,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from results import columns
+from results import columns, settings
 from results.paper import Number, Paper, Run
 from results.plan import stem
 from results.provenance import MADE
 from transformer import workdir
 from transformer.errors import UserError
 
-FIELDS = ('name', 'size', 'command', 'numbers', 'runs', 'sha256')
-RUN_FIELDS = ('arm', 'seed', 'parameters', 'seconds', *MADE, 'after', 'records')
+FIELDS = ('name', 'size', 'command', 'numbers', 'config', 'runs', 'sha256')
+RUN_FIELDS = ('arm', 'seed', 'parameters', 'seconds', *MADE, 'after', 'config', 'records')
 NUMBER_FIELDS = ('what', 'values', 'published', 'least', 'most', 'holds')
 MAY_BE_EMPTY = ('size', 'published', 'least', 'most', 'holds')
 
@@ -90,17 +91,19 @@ def write(record: Record, path: Path) -> None:
     for number in record.numbers:
         if not all(map(math.isfinite, number.values)):
             raise UserError(f'{record.name}: {number.what} is {list(number.values)}; not written')
-    runs = [_run_to_json(run, made) for run, made in zip(record.runs, record.made)]
+    alike = settings.shared(record.runs)
+    runs = [_run_to_json(run, made, alike) for run, made in zip(record.runs, record.made)]
     content = {
         'name': record.name,
         'size': record.size,
         'command': record.command,
         'numbers': [_number_to_json(number) for number in record.numbers],
     }
-    content['sha256'] = digest(content, runs)
+    content['sha256'] = digest(content | {'config': alike}, runs)
     head = json.dumps(content, indent=1)[:-2]
     lines = ',\n'.join(f'  {json.dumps(run)}' for run in runs)
-    workdir.write_atomically(path, f'{head},\n "runs": [\n{lines}\n ]\n}}\n')
+    made_with = f' "config": {json.dumps(alike)}'
+    workdir.write_atomically(path, f'{head},\n{made_with},\n "runs": [\n{lines}\n ]\n}}\n')
 
 
 def _number_to_json(number: Number) -> dict[str, Any]:
@@ -109,14 +112,15 @@ def _number_to_json(number: Number) -> dict[str, Any]:
     return found | {'values': [float(v) for v in number.values], 'holds': holds}
 
 
-def _run_to_json(run: Run, made: Mapping[str, str]) -> dict[str, Any]:
-    fields = {f.name: getattr(run, f.name) for f in dataclasses.fields(Run)}
-    return fields | dict(made) | {'records': columns.pack(run.records), 'after': dict(run.after)}
+def _run_to_json(run: Run, made: Mapping[str, str], alike: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {f.name: getattr(run, f.name) for f in dataclasses.fields(Run)} | dict(made)
+    own = {'after': dict(run.after), 'config': settings.own(run.config, alike)}
+    return fields | own | {'records': columns.pack(run.records)}
 
 
 def digest(content: Mapping[str, Any], runs: Any) -> str:
-    """SHA-256 of what was asked for and of its runs, as JSON with sorted keys and no spaces."""
-    asked = [content[name] for name in ('name', 'size', 'command')]
+    """SHA-256 of what was asked for and of the runs, as JSON with sorted keys and no spaces."""
+    asked = [content[name] for name in ('name', 'size', 'command', 'config')]
     text = json.dumps([*asked, runs], sort_keys=True, separators=(',', ':'))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -172,7 +176,7 @@ def read_runs(path: Path, paper: Paper) -> tuple[Record, list[dict[str, Any]]]:
             f'{path} is the result of {stem(content["name"], content["size"])}; accepted: under '
             'its own name'
         )
-    runs = [_run_of_json(run) for run in content['runs']]
+    runs = [_run_of_json(run, content['config']) for run in content['runs']]
     made = [{name: run[name] for name in MADE} for run in content['runs']]
     try:
         numbers = list(paper.measure(runs))
@@ -192,8 +196,9 @@ def _need(path: Path, found: Any, fields: Sequence[str], prefix: str) -> None:
             )
 
 
-def _run_of_json(found: Mapping[str, Any]) -> Run:
+def _run_of_json(found: Mapping[str, Any], alike: Mapping[str, Any]) -> Run:
     fields = {f.name: found[f.name] for f in dataclasses.fields(Run)}
+    fields['config'] = {**alike, **found['config']}
     return Run(**fields | {'records': columns.unpack(found['records'])})
 
 

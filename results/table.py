@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from results import page, papers, plan, record
+from results import page, papers, plan, record, settings
 from results.provenance import MADE, UNKNOWN
 from results.record import Record
 from transformer import cli, workdir
@@ -68,7 +68,7 @@ def load_all(results: Path) -> list[page.Entry]:
 
 
 def problems(entry: page.Entry, results: Path) -> Iterator[str]:
-    """What a result lacks: a run of an arm, where a run comes from, the picture."""
+    """What a result lacks: a run of an arm as it is now, where a run comes from, the picture."""
     found: Record = entry.record
     name = f'{found.stem}.json'
     had = {(run.arm, run.seed) for run in found.runs}
@@ -80,6 +80,8 @@ def problems(entry: page.Entry, results: Path) -> Iterator[str]:
         for field in MADE:
             if made[field] == UNKNOWN:
                 yield f'{name}: the run of {run.arm}, seed {run.seed}, lacks its {field}'
+    for change in settings.outdated(entry.paper, entry.size, found.command, found.runs):
+        yield f'{name}: {change}; python -m results.run {found.name} trains it anew'
     if not (results / f'{found.stem}.png').is_file():
         yield f'{name}: no picture; python -m results.run {found.name} --measure draws it'
 

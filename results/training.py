@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from results import provenance
+from results import provenance, settings
 from results.attend import attend, last_lines
 from results.paper import Run
 from results.plan import Training, slug
@@ -50,6 +50,7 @@ def collect(training: Training) -> tuple[Run, dict[str, str]]:
         after={name: state['after'][name]['printed'] for name in training.arm.after},
         parameters=workdir.read_summary(training.workdir)['parameters'],
         seconds=state['seconds'],
+        config=settings.kept(workdir.read_config(training.workdir)),
     )
     return run, {name: '; '.join(state[name]) for name in MADE}
 

@@ -1,8 +1,12 @@
 """An experiment of two arms, and runs of it that nobody trained."""
 
-from results import record
-from results.paper import Arm, Number, Paper, Run
+import functools
 
+from results import record, settings
+from results.paper import Arm, Number, Paper, Run
+from transformer import cli
+
+CONFIG = 'configs/quickstart.py'
 MADE = {'commit': 'abc123', 'machine': 'a processor, 2 cores', 'versions': 'jax 1', 'date': 'today'}
 
 
@@ -22,12 +26,17 @@ PAPER = Paper(
     title='Made up',
     claim='Two is better.',
     source='https://arxiv.org/abs/1706.03762',
-    sizes={'': [Arm('one', 'configs/quickstart.py'), Arm('two', 'configs/quickstart.py')]},
+    sizes={'': [Arm('one', CONFIG), Arm('two', CONFIG, {'context': 32})]},
     measure=measure,
     draw=draw,
     seeds=2,
     points=50,
 )
+
+
+@functools.cache
+def trained_with():
+    return settings.kept(cli.load_config(CONFIG))
 
 
 def run(arm='one', seed=0, loss=1.25, steps=400):
@@ -38,7 +47,8 @@ def run(arm='one', seed=0, loss=1.25, steps=400):
     held = [{'step': n, 'split': 'validation', 'loss': loss / 3} for n in range(100, steps, 100)]
     held.append({'step': steps, 'split': 'validation', 'loss': loss, 'note': 'nan'})
     records = sorted(train + held, key=lambda r: (r['step'], r['split']))
-    return Run(arm, seed, records, {'test': {'bleu': 1 / 3}}, 1000, 60.0)
+    config = trained_with() | {'context': 32} if arm == 'two' else trained_with()
+    return Run(arm, seed, records, {'test': {'bleu': 1 / 3}}, 1000, 60.0, config)
 
 
 def result(paper=PAPER, **fields):

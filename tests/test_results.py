@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from results import columns, papers, plan, record
+from results import columns, papers, plan, record, settings
 from results.paired import gaps
 from results.paper import Arm, Number
 from tests import made_results
@@ -78,6 +78,25 @@ def test_a_command_without_paths():
         '--config.init=org/model': '--config.init=org/model',
     }.items():  # fmt: skip
         assert plan.portable(word) == kept
+
+
+def test_what_a_run_was_trained_with():
+    arms = [
+        Arm('text', 'configs/pretraining.py', {'model.width': 32}),
+        Arm('classes', 'configs/pretraining.py:classes', {'steps': 7}, start='text'),
+    ]
+    text, classes = (settings.of(arm, arms) for arm in arms)
+    assert text['model.width'] == classes['model.width'] == 32
+    assert (classes['steps'], classes['data.tokenizer']) == (7, 'init')
+    assert text['objective.kind'] == 'masked' and classes['objective.kind'] == 'classification'
+    for free in ('seed', 'data.path', 'data.workers', 'log_every', 'model.attention'):
+        assert free not in text
+    paper = dataclasses.replace(CHAIN, sizes={'': arms})
+    run = dataclasses.replace(made_results.run('text'), config=text | {'steps': 5, 'gone': 1})
+    command = 'python -m results.run made'
+    (said,) = settings.outdated(paper, '', command, [run])
+    assert said.startswith('text, seed 0, was trained with config.steps=5; configs/pretraining.py')
+    assert not list(settings.outdated(paper, '', f'{command} --config.steps=5', [run]))
 
 
 def test_an_unknown_experiment():

@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from results import attend, plan, provenance, record, run, training
+from results import attend, plan, provenance, record, run, settings, training
 from results.paper import Arm
 from tests import made_results
-from transformer import workdir
+from transformer import cli, workdir
 from transformer.errors import UserError
 
 SMALL = {
@@ -89,6 +89,9 @@ def test_an_experiment_from_nothing_to_its_result(tmp_path, text, monkeypatch, c
     assert two.curve('loss', 'train')[0][1] < one.curve('loss', 'train')[0][1] - 0.2
     assert {'config.json', 'checkpoints'} <= set(two.after['look']['files'])
     assert one.parameters == workdir.read_summary(first.workdir)['parameters'] > 1000
+    assert two.config.items() >= {'learning_rate': 1e-2, 'model.width': 16}.items()
+    for r in found.runs:
+        assert r.config == settings.of(next(a for a in ARMS if a.name == r.arm), ARMS)
     assert {made['machine'] for made in found.made} == {provenance.record.processor()}
     assert (tmp_path / 'made.png').read_bytes().startswith(b'\x89PNG')
     assert 'NOT reproduced' in capsys.readouterr().out
@@ -120,6 +123,7 @@ def test_seconds_of_all_starts_are_added(tmp_path, monkeypatch):
     made = {'parameters': 5, 'platform': 'gpu', 'devices': 2, 'device': 'B', 'versions': 'jax 1'}
 
     def attended(words, log, tick):
+        workdir.save_config(planned.workdir, cli.load_config(arm.config))
         (planned.workdir / 'checkpoints' / '3').mkdir(parents=True, exist_ok=True)
         workdir.save_summary(planned.workdir, made)
         tick()

@@ -94,6 +94,19 @@ def test_a_number_without_its_run_fails_the_check(room, capsys, change, message)
     assert message in capsys.readouterr().out
 
 
+def test_an_arm_that_is_not_what_was_trained_fails_the_check(room, capsys, monkeypatch):
+    one, two = FULL.sizes['']
+    changed = dataclasses.replace(two, changes={'context': 64, 'model.width': 8})
+    later = dataclasses.replace(FULL, sizes={'': [one, changed], 'full': []})
+    monkeypatch.setattr(sys.modules['results.papers.made'], 'PAPER', later)
+    assert table.rebuild(*room, check=False) == 1
+    said = capsys.readouterr().out
+    for seed in (0, 1):
+        assert f'two, seed {seed}, was trained with config.context=32; configs/qu' in said
+        assert f'two, seed {seed}, was trained with config.model.width=' in said
+    assert 'quickstart.py now has 64' in said and 'made.json: one, seed' not in said
+
+
 def test_a_result_without_its_picture_fails_the_check(room, capsys):
     (room[0] / 'made.png').unlink()
     assert table.rebuild(*room, check=True) == 1
