@@ -18,6 +18,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -77,25 +78,29 @@ def run(flags: Any, overrides: dict[str, str]) -> int:
     return 0 if found['fits'] else 1
 
 
-CRASHES = {
-    getattr(signal, f'SIG{name}', None) for name in ('SEGV', 'ABRT', 'BUS', 'ILL', 'FPE', 'KILL')
-}
+OTHER_PROGRAM = '--config.unroll or another --config.model.attention may avoid it'
+CRASHES = dict.fromkeys(('SIGSEGV', 'SIGABRT', 'SIGBUS', 'SIGILL', 'SIGFPE'), OTHER_PROGRAM)
+CRASHES['SIGKILL'] = 'as the system does where memory runs out; compile on a machine with more'
 
 
 def watched(run: Callable[[], int]) -> int:
     """The exit code of `run` in a process of its own, which the compiler may end without a word."""
     if not hasattr(os, 'fork'):
         return run()
+    watching, watcher = os.pipe()  # at its end when this process is gone, whatever ended it
     child = os.fork()
     if not child:
+        os.close(watcher)
+        leave = lambda: (os.read(watching, 1), os._exit(2))  # noqa: E731
+        threading.Thread(target=leave, daemon=True).start()
         sys.exit(run())
+    os.close(watching)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to both
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if -code in CRASHES:
-        name = signal.Signals(-code).name
-        hint = '--config.unroll or another --config.model.attention may avoid it'
-        print(f'error: the compiler ended by {name}; {hint}', file=sys.stderr, flush=True)
+    name = signal.Signals(-code).name if code < 0 else ''
+    if name in CRASHES:
+        print(f'error: the compiler ended by {name}; {CRASHES[name]}', file=sys.stderr, flush=True)
         return 2
     return code if code >= 0 else 128 - code
 

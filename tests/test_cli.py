@@ -126,6 +126,29 @@ def test_flags_are_not_guessed():
         cli.parse(parser, ['--config.steps'])
 
 
+def ends(script):
+    """The exit code and the error stream of a script whose output is read for one line."""
+    with subprocess.Popen(
+        [sys.executable, '-c', f'from transformer import cli\n{script}'],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        return process.wait(60), process.stderr.read()
+
+
+def test_output_that_nobody_reads_any_more():
+    assert ends('cli.run(lambda: [print(n) for n in range(100_000)])') == (141, '')
+    # Of another pipe it is an error like all others.
+    code, said = ends(
+        'def main(): print(1, flush=True); raise BrokenPipeError("of a worker")\n'
+        'import sys; o = sys.stdout; sys.stdout = sys.stderr\ncli.run(main)'
+    )
+    assert code == 1 and 'of a worker' in said
+
+
 @pytest.mark.parametrize('script', ['train.py', 'eval.py', 'generate.py'])
 def test_help_does_not_wait_for_heavy_imports(script):
     code = f'import sys, runpy; sys.argv = ["{script}", "--help"]\n'

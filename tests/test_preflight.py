@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import time
 import types
 
 import pytest
@@ -288,6 +289,7 @@ def test_a_batch_grows_to_the_places_of_the_mesh():
     [
         ('lambda: 1', 1, ''),
         ('lambda: os.kill(os.getpid(), 11)', 2, 'error: the compiler ended by SIGSEGV; '),
+        ('lambda: os.kill(os.getpid(), 9)', 2, 'error: the compiler ended by SIGKILL; as the sys'),
         ('lambda: os.kill(os.getpid(), 15)', 128 + 15, ''),
     ],
 )
@@ -296,3 +298,15 @@ def test_a_compiler_that_crashes_is_told_from_what_does_not_fit(ends, code, said
     done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
     assert done.returncode == code and done.stderr.startswith(said)
     assert bool(done.stderr) == bool(said)
+
+
+def test_the_compiler_does_not_outlive_its_watcher():
+    waits = 'lambda: (print(os.getpid(), flush=True), time.sleep(60))'
+    program = f'import os, time, preflight; preflight.watched({waits})'
+    begin = time.monotonic()
+    command = [sys.executable, '-c', program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watcher:
+        assert int(watcher.stdout.readline()) != watcher.pid
+        watcher.kill()
+        assert watcher.stdout.read() == ''  # at its end when the compiler's process is gone, too
+    assert time.monotonic() - begin < 30

@@ -9,6 +9,7 @@ import difflib
 import importlib.util
 import inspect
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,13 +27,28 @@ def run(main: Callable[[], Any]) -> None:
         with launch.guard():
             code = main()
         launch.here().finish()
+        sys.stdout.flush()
     except UserError as error:
         print(f'error: {error}', file=sys.stderr, flush=True)
         code = 1
     except KeyboardInterrupt:  # once training has begun, Ctrl-C saves first
         print('\ninterrupted', file=sys.stderr, flush=True)
         code = 130
+    except BrokenPipeError:
+        if _is_read():
+            raise
+        code = 141  # of a process that SIGPIPE ends
     sys.exit(code)
+
+
+def _is_read() -> bool:
+    """Whether there still is who reads what is printed; with `| head` there is not."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is buffered
+        return False
+    return True
 
 
 class _Parser(argparse.ArgumentParser):
