@@ -1,4 +1,4 @@
-"""Experts: what each token gets, what is dropped, and where they may lie."""
+"""Experts: what each token gets, how they learn, and where they may lie."""
 
 import dataclasses
 import functools
@@ -13,98 +13,27 @@ import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from transformer.config import InitConfig
-from transformer.context import Context
-from transformer.errors import ConfigError
-from transformer.moe import Experts, MoE, MoEConfig
-
-B, T, D, F, E = 4, 8, 8, 16, 4
-SEGMENTS = np.array(
-    [[1] * 3 + [2] * 5, [0] * 3 + [1] * 5, [1] * 5 + [0] * 3, [1] * 5 + [2] * 3], np.int32
+from tests.made_experts import (
+    ALL,
+    BOTH,
+    CT_BTD,
+    MIXTRAL,
+    SEGMENTS,
+    SWITCH,
+    B,
+    D,
+    E,
+    F,
+    T,
+    by_loops,
+    compiled,
+    context,
+    run,
+    setup,
 )
-
-SWITCH = MoEConfig(E, F, top_k=1, activation='relu', bias=True)
-MIXTRAL = MoEConfig(E, F, top_k=2, activation='silu', gated=True, normalize=True)
-BOTH = MoEConfig(E, F, top_k=2, activation='tanh', gated=True, bias=True, balance=0.3, router_z=0.2)
-ALL = {
-    'switch': SWITCH,
-    'mixtral': MIXTRAL,
-    'both': BOTH,
-    'switch, limited': dataclasses.replace(SWITCH, capacity=0.5),
-    'both, limited': dataclasses.replace(BOTH, capacity=0.75),
-}
-DROPLESS = [name for name in ALL if not ALL[name].capacity]
-NUMPY = {
-    'relu': lambda x: np.maximum(x, 0),
-    'silu': lambda x: x / (1 + np.exp(-x)),
-    'tanh': np.tanh,
-}
-
-
-def context(segments_BT=SEGMENTS, **more) -> Context:
-    return Context.of(segments_BT, segments_BT=jnp.asarray(segments_BT), **{'train': True} | more)
-
-
-@functools.lru_cache
-def setup(config):
-    """Module, parameters all away from zero, and inputs."""
-    moe = MoE(config, D)
-    rng = np.random.default_rng(2)
-    x_BTD = rng.normal(size=(B, T, D)).astype(np.float32)
-    shapes = jax.eval_shape(moe.init, jax.random.key(1), x_BTD, context())['params']
-    params = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(x.dtype), shapes)
-    return moe, params, x_BTD
-
-
-CT_BTD = np.random.default_rng(3).normal(size=(B, T, D)).astype(np.float32)
-
-
-@functools.lru_cache
-def compiled(config):
-    """One program for most tests: gradients of sum(y * ct) + loss, and (y_BTD, aux)."""
-    moe, *_ = setup(config)
-
-    def loss(params, x, segments, ct_BTD):
-        y_BTD, aux = moe.apply({'params': params}, x, context(segments))
-        return (y_BTD * ct_BTD).sum() + aux['loss'], (y_BTD, aux)
-
-    return jax.jit(jax.grad(loss, (0, 1), has_aux=True))
-
-
-def run(config, params, x_BTD, segments_BT=SEGMENTS):
-    return compiled(config)(params, x_BTD, segments_BT, CT_BTD)[1]
-
-
-def by_loops(config, params, x_BTD, segments_BT):
-    """y, dropped choices and what is kept [K, N], one token at a time, float64."""
-    p = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
-    x_ND, real_N = np.asarray(x_BTD, np.float64).reshape(-1, D), segments_BT.reshape(-1) > 0
-    N, K, act = len(x_ND), config.top_k, NUMPY[config.activation]
-
-    def linear(name, e, x):
-        return x @ p[f'experts_{name}']['kernel'][e] + (
-            p[f'experts_{name}']['bias'][e] if config.bias else 0
-        )
-
-    def expert(e, x):
-        up = linear('up', e, x)
-        return linear('down', e, act(linear('gate', e, x)) * up if config.gated else act(up))
-
-    probs_NE = np.exp(x_ND @ p['router']['kernel'])
-    probs_NE /= probs_NE.sum(1, keepdims=True)
-    chosen_NK = np.argsort(-probs_NE, axis=1, kind='stable')[:, :K]
-    room = math.ceil(config.capacity * K * N / E) if config.capacity else N
-    taken, y_ND, kept_KN = np.zeros(E, int), np.zeros((N, D)), np.zeros((K, N), bool)
-    for k in range(K):
-        for n in np.flatnonzero(real_N):
-            e = chosen_NK[n, k]
-            if taken[e] == room:
-                continue
-            taken[e] += 1
-            kept_KN[k, n] = True
-            total = probs_NE[n, chosen_NK[n]].sum() if config.normalize else 1
-            y_ND[n] += probs_NE[n, e] / total * expert(e, x_ND[n])
-    return y_ND.reshape(B, T, D), K * real_N.sum() - kept_KN.sum(), kept_KN
+from transformer.config import InitConfig
+from transformer.errors import ConfigError
+from transformer.moe import Experts, MoE
 
 
 @pytest.mark.parametrize('name', ALL)
@@ -144,16 +73,6 @@ def by_one_hot(config, params, x_BTD, kept_KN):
     return y_ND, config.balance * E * (share_E @ mean_E) + config.router_z * z
 
 
-def test_nothing_is_dropped_outside_training():
-    config = ALL['switch, limited']
-    moe, params, x_BTD = setup(config)
-    calm = jax.jit(lambda p, x: moe.apply({'params': p}, x, context(train=False)))
-    y_BTD, aux = calm(params, x_BTD)
-    expected_BTD, dropped, _ = by_loops(SWITCH, params, x_BTD, SEGMENTS)
-    np.testing.assert_allclose(y_BTD, expected_BTD, rtol=1e-4, atol=1e-4)
-    assert aux['stats']['dropped'] == dropped == 0
-
-
 @pytest.mark.parametrize('name', ['switch', 'mixtral', 'both, limited'])
 def test_gradient_is_that_of_the_dense_sum(name):
     config = ALL[name]
@@ -169,22 +88,6 @@ def test_gradient_is_that_of_the_dense_sum(name):
     for (path, g), e in zip(jax.tree_util.tree_leaves_with_path(grads), jax.tree.leaves(expected)):
         assert (np.asarray(e) != 0).any()
         np.testing.assert_allclose(g, e, rtol=1e-3, atol=2e-4, err_msg=jax.tree_util.keystr(path))
-
-
-@pytest.mark.parametrize('name', DROPLESS)
-def test_no_token_is_lost_where_all_want_one_expert(name):
-    config = ALL[name]
-    _, params, x_BTD = setup(config)
-    params = params | {
-        'router': {'kernel': np.zeros((D, E), np.float32)}
-    }  # ties go to the first experts
-    y_BTD, aux = run(config, params, x_BTD)
-    assert aux['stats']['dropped'] == 0
-    assert aux['stats']['load_max'] == E / config.top_k
-    assert aux['stats']['load_min'] == 0
-    expected_BTD, *_ = by_loops(config, params, x_BTD, SEGMENTS)
-    np.testing.assert_allclose(y_BTD, expected_BTD, rtol=1e-4, atol=1e-4)
-    assert (np.asarray(y_BTD)[SEGMENTS > 0] != 0).any(-1).all()
 
 
 @pytest.mark.parametrize('name', ALL)
@@ -206,52 +109,6 @@ def test_a_batch_of_padding_is_finite():
         _, params, x_BTD = setup(config)
         out = run(config, params, x_BTD, np.zeros((B, T), np.int32))
         assert all((x == 0).all() for x in map(np.asarray, jax.tree.leaves(out)))
-
-
-def separate(config):
-    """Largest difference between documents in one batch and each on its own."""
-    _, params, x_BTD = setup(config)
-    together_BTD = np.asarray(run(config, params, x_BTD)[0])
-    moe, *_ = setup(config)
-    apply = jax.jit(lambda params, x, ones: moe.apply({'params': params}, x, context(ones)))
-    gap = 0.0
-    for b, row in enumerate(SEGMENTS):
-        for segment in range(1, row.max() + 1):
-            at = np.flatnonzero(row == segment)
-            tokens = slice(at[0], at[-1] + 1)
-            ones = np.ones((1, len(at)), np.int32)
-            alone, _ = apply(params, x_BTD[b : b + 1, tokens], ones)
-            gap = max(gap, np.abs(alone[0] - together_BTD[b, tokens]).max())
-    return gap
-
-
-def test_packed_equals_separate_where_nothing_is_dropped():
-    assert separate(MIXTRAL) < 1e-4
-    assert separate(ALL['switch, limited']) > 1e-2
-
-
-@pytest.mark.parametrize('train', [True, False])
-def test_an_expert_takes_so_many_tokens_of_a_document(train):
-    config = dataclasses.replace(SWITCH, limit=2)
-    moe, params, x_BTD = setup(config)
-    apply = jax.jit(
-        lambda config_params, x: moe.apply({'params': config_params}, x, context(train=train))
-    )
-    y_BTD, aux = apply(params, x_BTD)
-    whole_BTD, _, _ = by_loops(SWITCH, params, x_BTD, SEGMENTS)
-    chosen_BT = np.argmax(x_BTD @ params['router']['kernel'], -1)
-    seen, lost = {}, 0
-    for b, t in np.argwhere(SEGMENTS > 0):
-        key = b, SEGMENTS[b, t], chosen_BT[b, t]
-        seen[key] = seen.get(key, 0) + 1
-        if seen[key] > 2:
-            whole_BTD[b, t], lost = 0, lost + 1
-    np.testing.assert_allclose(y_BTD, whole_BTD, rtol=1e-4, atol=1e-4)
-    assert aux['stats']['dropped'] == lost > 0
-
-
-def test_packed_equals_separate_where_documents_have_their_limits():
-    assert separate(dataclasses.replace(SWITCH, limit=1)) < 1e-4
 
 
 def test_hidden_units_are_dropped():
