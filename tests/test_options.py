@@ -70,6 +70,7 @@ CHANGES = {
     'dropout': ({}, 0.1),
     'drop_path': ({}, 0.1),
     'init_std': ({}, 0.1),
+    'init_residual': ({}, 1.0),
     'attention': ({}, 'xla'),
     'experts': ({}, 4),
     'top_k': (EXPERTS, 2),

@@ -110,6 +110,7 @@ class StackOptions:
     dropout: share dropped of the embedding, of every branch and of the attention weights.
     drop_path: chance that a row skips a branch of the last layer.
     init_std: standard deviation of fresh kernels; 0 means 1 / sqrt(fan-in).
+    init_residual: factor on those that write into the residual stream; 0 means 1 / sqrt(2 * depth).
     attention: what computes it; 'auto' chooses, a key of `ops.attention.BACKENDS`.
     experts: E, MLPs to choose from; 0 means one MLP for all tokens.
     top_k: experts a token goes to.
@@ -153,6 +154,7 @@ class StackOptions:
     dropout: float = 0.0
     drop_path: float = 0.0
     init_std: float = 0.02
+    init_residual: float = 0.0
     attention: str = 'auto'
     experts: int = 0
     top_k: int = 1
@@ -251,7 +253,7 @@ class StackOptions:
     @property
     def init(self) -> InitConfig:
         """How kernels start."""
-        return InitConfig(self.init_std, (2 * self.depth) ** -0.5)
+        return InitConfig(self.init_std, self.init_residual or (2 * self.depth) ** -0.5)
 
     @property
     def norm_config(self) -> LayerNormConfig | RMSNormConfig | NoNormConfig:
