@@ -1,6 +1,7 @@
 """The work directory: one run at a time, its config, its tokenizer, its numbers."""
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -132,6 +133,7 @@ def save_config(path: Path, config: ml_collections.ConfigDict) -> list[str]:
     """Saves the config of a run that begins or goes on.
 
     Until the first checkpoint everything may change; then, what makes the run what it is may not.
+    A field that the run's version did not have counts as its default.
 
     Returns:
       What has changed since the last start, a phrase each.
@@ -141,7 +143,7 @@ def save_config(path: Path, config: ml_collections.ConfigDict) -> list[str]:
     """
     changes = []
     if has_checkpoint(path):
-        old, new = flat(read_config(path)), flat(config)
+        old, new = _defaults(config) | flat(read_config(path)), flat(config)
         for field in sorted(old.keys() | new.keys()):
             before, after = old.get(field), new.get(field)
             if before == after:
@@ -154,6 +156,21 @@ def save_config(path: Path, config: ml_collections.ConfigDict) -> list[str]:
             changes.append(f'config.{field}: {before!r} -> {after!r}')
     write_atomically(path / CONFIG, json.dumps(config.to_dict(), indent=2) + '\n')
     return changes
+
+
+def _defaults(config: ml_collections.ConfigDict) -> dict[str, object]:
+    """What the fields of `config` are worth where nobody sets them."""
+    from transformer.data_config import source
+    from transformer.experiment import KINDS, default_config
+    from transformer.models import FAMILIES
+
+    found = flat(default_config())
+    groups = {'model': FAMILIES[config.model.family], 'objective': KINDS[config.objective.kind]}
+    for group, kind in groups.items():
+        found |= {f'{group}.{field.name}': field.default for field in dataclasses.fields(kind)}
+    for name in config.data.mixture:
+        found |= {f'data.mixture.{name}.{field}': value for field, value in source().items()}
+    return {field: found[field] for field in flat(config) if field in found}
 
 
 def common(config: ml_collections.ConfigDict) -> dict[str, object]:
