@@ -43,6 +43,7 @@ def test_decoding_and_its_peer(run, capsys):  # noqa: F811
     assert capsys.readouterr().out.count('100.0% of the tokens are the same') == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('name', SMALLER)
 def test_the_other_families_learn_the_same(name, capsys):
     args = {'model': name, 'overrides': SMALLER[name]}
