@@ -2,8 +2,8 @@
 
 Arora et al. 2023, https://arxiv.org/abs/2312.04927, section 4 and figure 2: rows tell keys with
 their values (MQAR), then ask for them. Attention solves it at every width; models whose state has
-a fixed size need a width that grows with the number of pairs. Here 8 pairs in rows of 64 tokens
-and a vocabulary of 128, two layers of each mixer without MLPs, three widths, 500 steps.
+a fixed size need a width that grows with the number of pairs. Here 4 pairs in rows of 32 tokens
+and a vocabulary of 64, two layers of each mixer without MLPs, three widths, 800 steps.
 
     python -m results.run recall
 
@@ -21,7 +21,6 @@ MIXERS = {
     'hybrid': 'Mamba, then attention',
 }
 STATES = ('linear', 'retnet', 'mamba')  # whose memory is of a fixed size
-NARROWEST = 64  # of the paper's models
 WIDTHS = (32, 64, 96)
 FULL = (64, 128, 256, 512)
 
@@ -49,8 +48,7 @@ def measure(runs):
     widths = sorted({width for _, width in found})
     numbers = []
     for (mixer, width), values in found.items():
-        told = mixer == 'attention' and width >= NARROWEST
-        bounds = {'least': 0.95} if told else {}
+        bounds = {'least': 0.95} if mixer == 'attention' else {}
         numbers.append(Number(f'{MIXERS[mixer]}, width {width}: accuracy', values, **bounds))
     for mixer in STATES:
         narrow, wide = (found[mixer, width] for width in (widths[0], widths[-1]))
@@ -83,7 +81,10 @@ PAPER = Paper(
     sizes={'': arms(WIDTHS), 'full': arms(FULL, '-full')},
     measure=measure,
     draw=draw,
-    remark='The narrowest models of the paper have width 64; attention of width 16 and 32 answered '
-    '10% and 15% after 800 and 1,000 steps, and is not held to the claim. Of the small size all '
-    'mixers have two layers and one learning rate, and Mamba a state of 4 numbers a channel.',
+    remark='The narrowest models of the paper have width 64. An answer with any of the values told '
+    'is right in a quarter of the cases. In the small size all mixers have two layers and one '
+    'learning rate, and Mamba, which is not in the paper, a state of 4 numbers a channel: it '
+    'learns slowly here. Tried at width 64 or 66, one random start each: rates of 0.001 and 0.01 '
+    '(26% and 29%), 16 numbers a channel with twice the channels (34%). Attention of width 16 '
+    'answers 27%.',
 )
